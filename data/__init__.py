@@ -1,0 +1,1 @@
+"""Data sets and input pipelines; part of the repository, never installed."""

@@ -1,0 +1,1 @@
+"""Experiments: frozen settings, one runner, and what was measured; never installed."""

@@ -1,0 +1,93 @@
+"""The settings of an experiment, all frozen, all of them options of its command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from data.augment import AugmentConfig
+from jaxseg.nets import NetConfig
+from jaxseg.train import TrainConfig
+
+
+class SettingsError(ValueError):
+    """Settings that contradict each other or an earlier run; the message says how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured.
+
+    Attributes:
+        intervals: Keyframe intervals, frames.
+        codec: How sequences without a video file are encoded: "h264" or "mpeg4".
+        gop: Frames from one of the codec's I-frames to the next.
+        quality: Constant rate factor (h264) or quantiser (mpeg4); lower is better.
+        timed_passes: Passes over a sequence that are timed, after one that is not.
+        overlay_interval: Keyframe interval of the overlay video.
+    """
+
+    intervals: tuple[int, ...] = tuple(range(1, 11))
+    codec: Literal["h264", "mpeg4"] = "h264"
+    gop: int = 12
+    quality: int = 18
+    timed_passes: int = 2
+    overlay_interval: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A whole experiment.
+
+    Attributes:
+        net: What the net is made of.
+        train: How it is trained.
+        augment: How training pictures are varied.
+        evaluation: What is measured.
+        batch_size: Pictures a step.
+        seed: Of initial weights, order and augmentation.
+    """
+
+    net: NetConfig
+    train: TrainConfig
+    augment: AugmentConfig = AugmentConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    batch_size: int = 8
+    seed: int = 0
+
+
+def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, Any]) -> None:
+    """Write the settings of a run beside its results.
+
+    Args:
+        path: A JSON file.
+        experiment: The settings.
+        provenance: When, from which code and on what the run began.
+    """
+    content = {"experiment": dataclasses.asdict(experiment), "provenance": provenance}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def check_same_training(path: Path, experiment: Experiment) -> None:
+    """Refuse to continue a run with settings that would change its training.
+
+    Args:
+        path: What `save_settings` wrote.
+        experiment: The settings now.
+
+    Raises:
+        SettingsError: If anything but the evaluation differs; names the first difference.
+    """
+    before = json.loads(path.read_text())["experiment"]
+    now = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    for part in ("net", "train", "augment", "batch_size", "seed"):
+        if before[part] != now[part]:
+            if isinstance(now[part], dict):
+                key = next(k for k in now[part] if before[part].get(k) != now[part][k])
+                part, old, new = f"{part}.{key}", before[part].get(key), now[part][key]
+            else:
+                old, new = before[part], now[part]
+            raise SettingsError(
+                f"{path.parent}: was begun with {part} = {old}, not {new}; "
+                "resume with the same settings, or give another --out"
+            )

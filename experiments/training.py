@@ -1,0 +1,107 @@
+"""The training stage: labelled stills in, checkpoints and a log out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from data.batches import training_batches
+from data.examples import Example, class_counts
+from experiments.settings import Experiment
+from jaxseg.arrays import Frames, Labels, Params
+from jaxseg.checkpoints import Checkpoints, write_model_card
+from jaxseg.classes import Classes
+from jaxseg.geometry import pad_frames
+from jaxseg.losses import balanced_weights
+from jaxseg.metrics import confusion_matrix, mean_iou
+from jaxseg.nets import Net, predict_labels, segmenter
+from jaxseg.train import init_state, make_optimizer, make_train_step, train
+
+
+def train_stage(
+    experiment: Experiment,
+    examples: Sequence[Example],
+    held_out: Sequence[tuple[Frames, Labels]],
+    *,
+    classes: Classes,
+    out: Path,
+    quiet: bool = False,
+) -> None:
+    """Train a net from scratch, or continue where a run stopped.
+
+    Args:
+        experiment: The settings.
+        examples: Stills to train on.
+        held_out: Frames `[t, H, W, 3]` and labels `[t, H, W]` to evaluate on.
+        classes: Names and colours of the classes.
+        out: The run's folder; gets `model.json`, `checkpoints/` and `train.jsonl`.
+        quiet: Show no progress bar.
+    """
+    net = segmenter(experiment.net)
+    optimizer = make_optimizer(experiment.train)
+    height, width = experiment.augment.crop
+    blank = np.zeros((1, height, width, 3), np.uint8)
+    state = init_state(net, optimizer, blank, key=jax.random.key(experiment.seed))
+    checkpoints = Checkpoints(out / "checkpoints")
+    latest = checkpoints.latest()
+    if latest is None:
+        write_model_card(out, experiment.net, classes)
+    else:
+        restored = checkpoints.restore(
+            latest, params=state.params, training=state._replace(params={})
+        )
+        state = restored["training"]._replace(params=restored["params"])
+    counts = class_counts(examples, num_classes=experiment.net.num_classes)
+
+    def batches(start: int) -> Iterator[tuple[Frames, Labels]]:
+        return training_batches(
+            examples,
+            experiment.augment,
+            batch_size=experiment.batch_size,
+            seed=experiment.seed,
+            start=start,
+        )
+
+    train(
+        state,
+        make_train_step(net, optimizer, class_weights=balanced_weights(counts)),
+        batches,
+        config=experiment.train,
+        checkpoints=checkpoints,
+        evaluate_fn=held_out_miou(net, held_out),
+        log_path=out / "train.jsonl",
+        quiet=quiet,
+    )
+    checkpoints.close()
+
+
+def held_out_miou(
+    net: Net, held_out: Sequence[tuple[Frames, Labels]]
+) -> Callable[[Params], dict[str, float]]:
+    """Make a function that measures a net on every held-out frame.
+
+    Args:
+        net: The net.
+        held_out: Frames `[t, H, W, 3]` and labels `[t, H, W]` by sequence.
+
+    Returns:
+        `params -> {"miou": ...}`, over one confusion matrix of all frames.
+    """
+
+    @jax.jit
+    def label(params: Params, frame: Frames) -> Labels:
+        height, width = frame.shape[-3:-1]
+        features = net.features(params, pad_frames(frame))
+        scores = net.classify(params, net.project(params, features))
+        return predict_labels(scores, stride=net.stride, height=height, width=width)
+
+    def evaluate(params: Params) -> dict[str, float]:
+        confusion = sum(
+            confusion_matrix(truth, np.asarray(label(params, frame)), num_classes=net.num_classes)
+            for frames, labels in held_out
+            for frame, truth in zip(frames, labels, strict=True)
+        )
+        return {"miou": float(mean_iou(confusion))}
+
+    return evaluate

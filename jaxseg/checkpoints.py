@@ -1,0 +1,186 @@
+"""Checkpoints: training states that continue exactly, and models that others load.
+
+A run's folder holds `model.json` (what the net is, its classes, how it was
+trained) and `checkpoints/`, orbax's folder of steps.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.arrays import Params
+from jaxseg.classes import Classes
+from jaxseg.nets import Net, NetConfig, segmenter
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why and what to do."""
+
+
+class Model(NamedTuple):
+    """A net with its learned variables and the meaning of its classes."""
+
+    net: Net
+    params: Params
+    config: NetConfig
+    classes: Classes
+
+
+class Checkpoints:
+    """A folder of training states: the latest, and the one of the best "miou".
+
+    A state appears under its step only once it is whole, so a run may be killed
+    at any moment.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open a folder, which need not exist yet."""
+        from orbax.checkpoint import v1 as ocp  # Takes a second: only when used.
+
+        policies = ocp.training.preservation_policies
+        self._folder = Path(folder).absolute()
+        self._checkpointer = ocp.training.Checkpointer(
+            str(self._folder),
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(1),
+                    policies.BestN(
+                        get_metric_fn=lambda metrics: metrics["miou"],
+                        n=1,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+            cleanup_tmp_directories=True,
+        )
+
+    def save(
+        self, step: int, params: Params, training: Any, *, metrics: Mapping[str, float]
+    ) -> None:
+        """Write a state and wait until it is safe on disk.
+
+        Args:
+            step: Optimizer steps taken.
+            params: The net's variables, which can be restored alone.
+            training: A tree of whatever else training needs to continue.
+            metrics: Of an evaluation; "miou" decides which state is the best.
+        """
+        items = {"params": params, "training": training}
+        self._checkpointer.save_checkpointables(step, items, metrics=dict(metrics))
+
+    def steps(self) -> dict[int, dict[str, float]]:
+        """List the steps at hand with their metrics.
+
+        Returns:
+            Metrics by step, in the order of the steps.
+        """
+        found = {c.step: dict(c.metrics or {}) for c in self._checkpointer.checkpoints}
+        return dict(sorted(found.items()))
+
+    def latest(self) -> int | None:
+        """Name the last step.
+
+        Returns:
+            The step; None where there is none.
+        """
+        return max(self.steps(), default=None)
+
+    def best(self) -> int | None:
+        """Name the step whose "miou" is the highest.
+
+        Returns:
+            The step; None where there is none.
+        """
+        steps = self.steps()
+        return max(steps, key=lambda step: steps[step].get("miou", -1.0), default=None)
+
+    def restore(self, step: int, **templates: Any) -> dict[str, Any]:
+        """Read a state, or a part of it.
+
+        Args:
+            step: Which one.
+            **templates: `params=` and, if wanted, `training=`: trees of arrays or of
+                their shapes, of the stored structure.
+
+        Returns:
+            The trees by the same names, on the default device.
+
+        Raises:
+            CheckpointError: If a stored tree has another structure or other shapes.
+        """
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), templates
+        )
+        try:
+            return self._checkpointer.load_checkpointables(step, abstract)
+        except (ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{self._folder}: the checkpoint of step {step} does not fit this net or "
+                f"optimizer ({reason}); use the settings it was trained with, or another folder"
+            ) from error
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._checkpointer.close()
+
+
+def write_model_card(folder: str | Path, config: NetConfig, classes: Classes) -> None:
+    """Write `model.json`, from which `load_model` rebuilds the net.
+
+    Args:
+        folder: A run's folder.
+        config: What the net is made of.
+        classes: Names and colours of its classes.
+    """
+    card = {"net": dataclasses.asdict(config), "classes": dataclasses.asdict(classes)}
+    path = Path(folder) / "model.json"
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(card, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def load_model(folder: str | Path) -> Model:
+    """Load the best checkpoint of a run.
+
+    Args:
+        folder: A run's folder, which holds `model.json` and `checkpoints/`.
+
+    Returns:
+        The net, its variables and its classes.
+
+    Raises:
+        CheckpointError: If the folder holds no model, or one that cannot be read.
+    """
+    folder = Path(folder)
+    card_path = folder / "model.json"
+    if not card_path.is_file():
+        raise CheckpointError(
+            f"{folder}: holds no model.json; give the folder that training wrote with --out"
+        )
+    try:
+        card = json.loads(card_path.read_text())
+        config = NetConfig(**card["net"])
+        classes = Classes(
+            names=tuple(card["classes"]["names"]),
+            palette=tuple((r, g, b) for r, g, b in card["classes"]["palette"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = checkpoints.best()
+    if step is None:
+        raise CheckpointError(f"{folder}: has no checkpoint yet; let training reach its first one")
+    net = segmenter(config)
+    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+    template = jax.eval_shape(net.init, jax.random.key(0), frame)
+    params = checkpoints.restore(step, params=template)["params"]
+    checkpoints.close()
+    return Model(net, params, config, classes)

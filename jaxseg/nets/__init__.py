@@ -1,0 +1,6 @@
+"""Networks, cut where features can be carried: the only room that imports flax."""
+
+from jaxseg.nets.segmenter import Net, NetConfig, segmenter
+from jaxseg.nets.upsampling import predict_labels, upsample_scores
+
+__all__ = ["Net", "NetConfig", "predict_labels", "segmenter", "upsample_scores"]

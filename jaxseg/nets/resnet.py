@@ -1,0 +1,180 @@
+"""Residual networks with dilated last stages (He et al. 2016; Chen et al. 2017).
+
+Layers carry torchvision's names and torchvision's padding, so that published
+weights load without a special case.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.arrays import Features
+
+NUM_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Blocks a stage, by depth."""
+
+BOTTLENECK_DEPTH = 50
+"""Nets at least this deep are made of bottleneck blocks."""
+
+
+def convolution(
+    channels: int, *, name: str, size: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Conv:
+    """Make a convolution without bias, padded symmetrically as in torchvision.
+
+    Args:
+        channels: Output channels.
+        name: Name of the layer.
+        size: Side of the kernel, odd.
+        stride: Step between outputs, cells.
+        dilation: Distance between the kernel's taps, cells.
+
+    Returns:
+        The layer, `[*b, h, w, c] -> [*b, ceil(h / stride), ceil(w / stride), channels]`.
+    """
+    return nn.Conv(
+        channels,
+        (size, size),
+        strides=stride,
+        kernel_dilation=dilation,
+        padding=dilation * (size // 2),
+        use_bias=False,
+        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal"),
+        name=name,
+    )
+
+
+def batch_norm(
+    *, name: str, train: bool, scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
+) -> nn.BatchNorm:
+    """Make a batch normalisation with torchvision's constants.
+
+    Args:
+        name: Name of the layer.
+        train: Whether to normalise by the batch's own statistics.
+        scale_init: Initializer of the scale.
+
+    Returns:
+        The layer, which keeps the shape of its input.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        scale_init=scale_init,
+        name=name,
+    )
+
+
+def max_pool(features: Features) -> Features:
+    """Take the maximum over 3x3 cells at every second cell.
+
+    Written as a maximum of shifted slices: its gradient is then a handful of
+    selects, where that of a windowed reduction is a slow scatter on CPUs.
+
+    Args:
+        features: `[*b, h, w, c]`.
+
+    Returns:
+        `[*b, ceil(h / 2), ceil(w / 2), c]`.
+    """
+    for axis in (-3, -2):
+        size = features.shape[axis]
+        widths = [(0, 0)] * features.ndim
+        widths[axis] = (1, 1 + size % 2)
+        padded = jnp.pad(features, widths, constant_values=-jnp.inf)
+        count = -(-size // 2)
+        taps = [
+            jax.lax.slice_in_dim(padded, tap, tap + 2 * count - 1, stride=2, axis=axis)
+            for tap in range(3)
+        ]
+        features = jnp.maximum(jnp.maximum(taps[0], taps[1]), taps[2])
+    return features
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    channels: int
+    stride: int
+    dilations: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, x: Features, *, train: bool) -> Features:
+        """Map `[*b, h, w, c]` to `[*b, h / stride, w / stride, channels]`."""
+        first, second = self.dilations
+        y = convolution(self.channels, stride=self.stride, dilation=first, name="conv1")(x)
+        y = nn.relu(batch_norm(name="bn1", train=train)(y))
+        y = convolution(self.channels, dilation=second, name="conv2")(y)
+        y = batch_norm(name="bn2", train=train, scale_init=nn.initializers.zeros)(y)
+        return nn.relu(y + _shortcut(x, self.channels, self.stride, train))
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; four times as wide outside as inside."""
+
+    channels: int
+    stride: int
+    dilations: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, x: Features, *, train: bool) -> Features:
+        """Map `[*b, h, w, c]` to `[*b, h / stride, w / stride, 4 * channels]`."""
+        dilation = self.dilations[0]
+        y = convolution(self.channels, size=1, name="conv1")(x)
+        y = nn.relu(batch_norm(name="bn1", train=train)(y))
+        y = convolution(self.channels, stride=self.stride, dilation=dilation, name="conv2")(y)
+        y = nn.relu(batch_norm(name="bn2", train=train)(y))
+        y = convolution(4 * self.channels, size=1, name="conv3")(y)
+        y = batch_norm(name="bn3", train=train, scale_init=nn.initializers.zeros)(y)
+        return nn.relu(y + _shortcut(x, 4 * self.channels, self.stride, train))
+
+
+def _shortcut(x: Features, channels: int, stride: int, train: bool) -> Features:
+    if stride == 1 and x.shape[-1] == channels:
+        return x
+    x = convolution(channels, size=1, stride=stride, name="downsample_conv")(x)
+    return batch_norm(name="downsample_bn", train=train)(x)
+
+
+class ResNet(nn.Module):
+    """A residual network up to its last stage.
+
+    Attributes:
+        depth: 18, 50 or 101 layers.
+        output_stride: Pixels a cell of the last stage: 8, 16 or 32.  Stages that
+            would be coarser keep their size and dilate their kernels instead.
+    """
+
+    depth: int
+    output_stride: int
+
+    @nn.compact
+    def __call__(self, x: Features, *, train: bool) -> Sequence[Features]:
+        """Map normalised pixels `[*b, H, W, 3]` to the four stages' maps.
+
+        Returns:
+            Maps at strides 4, 8, 16 and 32, none above `output_stride`.
+        """
+        block = BottleneckBlock if self.depth >= BOTTLENECK_DEPTH else BasicBlock
+        x = convolution(64, size=7, stride=2, name="conv1")(x)
+        x = max_pool(nn.relu(batch_norm(name="bn1", train=train)(x)))
+        stages, reached, dilation = [], 4, 1
+        for stage, num_blocks in enumerate(NUM_BLOCKS[self.depth]):
+            previous, stride = dilation, 1
+            if stage > 0:
+                if reached < self.output_stride:
+                    stride, reached = 2, reached * 2
+                else:
+                    dilation *= 2
+            for index in range(num_blocks):
+                x = block(
+                    channels=64 * 2**stage,
+                    stride=stride if index == 0 else 1,
+                    dilations=(previous if index == 0 else dilation, dilation),
+                    name=f"layer{stage + 1}_{index}",
+                )(x, train=train)
+            stages.append(x)
+        return stages

@@ -1,0 +1,173 @@
+"""A segmentation net, cut in three pure functions: features, project, classify."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.arrays import Features, Frames, Params, Scores
+from jaxseg.nets.ladder import Ladder
+from jaxseg.nets.resnet import NUM_BLOCKS, ResNet
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+"""Mean and deviation of ImageNet's RGB pixels, with which published weights were trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetConfig:
+    """What a net is made of.
+
+    Attributes:
+        num_classes: Classes to tell apart.
+        depth: Layers of the residual backbone: 18, 50 or 101.
+        output_stride: Pixels a cell of the backbone's last stage: 8, 16 or 32.
+        ladder_stride: Pixels a cell of the feature map, at most `output_stride`,
+            where the light decoder climbs to a finer map; 0 for no decoder.
+        ladder_channels: Channels of the decoder; its result has half as many.
+    """
+
+    num_classes: int
+    depth: int = 18
+    output_stride: int = 16
+    ladder_stride: int = 0
+    ladder_channels: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.depth not in NUM_BLOCKS:
+            raise ValueError(f"depth is {self.depth}, but must be one of {sorted(NUM_BLOCKS)}")
+        if self.output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride is {self.output_stride}, but must be 8, 16 or 32")
+        finer = [stride for stride in (4, 8, 16) if stride < self.output_stride]
+        if self.ladder_stride not in (0, *finer):
+            raise ValueError(
+                f"ladder_stride is {self.ladder_stride}, but with output_stride "
+                f"{self.output_stride} must be 0 or one of {finer}"
+            )
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes is {self.num_classes}, but must be at least 1")
+
+
+class Net(NamedTuple):
+    """A net as pure functions of its variables.
+
+    Attributes:
+        init: `(key, frames) -> params`; params holds `"params"`, what is learned,
+            and `"batch_stats"`, what batch normalisation has seen.
+        features: `(params, frames [*b, H, W, 3]) -> [*b, H / stride, W / stride, A]`,
+            the heavy part; runs on keyframes.
+        project: `(params, features) -> [*b, h, w, A / 2]`, affine in each cell, so
+            that it commutes with every warp whose weights sum to one.
+        classify: `(params, projected) -> scores [*b, h, w, k]`, before softmax.
+        train_scores: `(params, frames) -> (scores, batch_stats)`: normalised by the
+            batch's own statistics, with the running ones returned, updated.
+        stride: Pixels a feature cell.
+        num_classes: Number of classes, `k`.
+    """
+
+    init: Callable[[jax.Array, Frames], Params]
+    features: Callable[[Params, Frames], Features]
+    project: Callable[[Params, Features], Features]
+    classify: Callable[[Params, Features], Scores]
+    train_scores: Callable[[Params, Frames], tuple[Scores, Params]]
+    stride: int
+    num_classes: int
+
+
+class _FeatureNet(nn.Module):
+    config: NetConfig
+
+    @nn.compact
+    def __call__(self, frames: Frames, *, train: bool) -> Features:
+        x = (frames.astype(jnp.float32) - jnp.asarray(PIXEL_MEAN)) / jnp.asarray(PIXEL_STD)
+        config = self.config
+        backbone = ResNet(config.depth, config.output_stride, name="backbone")
+        stages = backbone(x, train=train)
+        if not config.ladder_stride:
+            return stages[-1]
+        used = stages[(4, 8, 16).index(config.ladder_stride) :]
+        return Ladder(config.ladder_channels, name="ladder")(used, train=train)
+
+
+class _Project(nn.Module):
+    @nn.compact
+    def __call__(self, features: Features) -> Features:
+        return nn.Conv(features.shape[-1] // 2, (1, 1), name="conv")(features)
+
+
+class _Classify(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, projected: Features) -> Scores:
+        return nn.Conv(self.num_classes, (1, 1), name="conv")(nn.relu(projected))
+
+
+def segmenter(config: NetConfig) -> Net:
+    """Build a net: residual backbone, light decoder if wanted, and task net.
+
+    Args:
+        config: What the net is made of.
+
+    Returns:
+        The net's pure functions.  `classify(project(features))` is the task net
+        up to the upsampling: 1x1 convolution A -> A/2, ReLU, 1x1 convolution.
+
+    Source:
+        Jain & Gonzalez 2018, section 3.1.
+    """
+    feature_net, project, classify = _FeatureNet(config), _Project(), _Classify(config.num_classes)
+
+    def init(key: jax.Array, frames: Frames) -> Params:
+        keys = jax.random.split(key, 3)
+        variables = feature_net.init(keys[0], frames, train=False)
+        features = jax.eval_shape(
+            lambda v, x: feature_net.apply(v, x, train=False), variables, frames
+        )
+        features = jnp.zeros(features.shape, features.dtype)
+        projected = project.init_with_output(keys[1], features)
+        return {
+            "params": {
+                "features": variables["params"],
+                "project": projected[1]["params"],
+                "classify": classify.init(keys[2], projected[0])["params"],
+            },
+            "batch_stats": variables["batch_stats"],
+        }
+
+    def features_fn(params: Params, frames: Frames) -> Features:
+        variables = {
+            "params": params["params"]["features"],
+            "batch_stats": params["batch_stats"],
+        }
+        return feature_net.apply(variables, frames, train=False)
+
+    def project_fn(params: Params, features: Features) -> Features:
+        return project.apply({"params": params["params"]["project"]}, features)
+
+    def classify_fn(params: Params, projected: Features) -> Scores:
+        return classify.apply({"params": params["params"]["classify"]}, projected)
+
+    def train_scores(params: Params, frames: Frames) -> tuple[Scores, Params]:
+        variables = {
+            "params": params["params"]["features"],
+            "batch_stats": params["batch_stats"],
+        }
+        features, updated = feature_net.apply(
+            variables, frames, train=True, mutable=["batch_stats"]
+        )
+        return classify_fn(params, project_fn(params, features)), updated["batch_stats"]
+
+    return Net(
+        init=init,
+        features=features_fn,
+        project=project_fn,
+        classify=classify_fn,
+        train_scores=train_scores,
+        stride=config.ladder_stride or config.output_stride,
+        num_classes=config.num_classes,
+    )
