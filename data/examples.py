@@ -1,6 +1,6 @@
 """What a data set is made of: labelled stills and labelled clips, as plain arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,22 @@ class Example(NamedTuple):
     inter: Bool[np.ndarray, "t h w"]
     picture_types: UInt8[np.ndarray, "t"]
     is_cut: Bool[np.ndarray, "t"]
+
+
+class Sequence(NamedTuple):
+    """Labelled frames that follow one another at a constant rate, before any encoding.
+
+    Attributes:
+        name: What it is called, fit for a file name.
+        rate: Frames a second.
+        frames: `[t, H, W, 3]` uint8.
+        labels: `[t, H, W]` uint8.
+    """
+
+    name: str
+    rate: float
+    frames: UInt8[np.ndarray, "t H W 3"]
+    labels: UInt8[np.ndarray, "t H W"]
 
 
 def still(frame: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "H W"]) -> Example:
@@ -112,7 +128,7 @@ def check_labels(
     return labels
 
 
-def class_counts(examples: Sequence[Example], *, num_classes: int) -> Float[np.ndarray, " k"]:
+def class_counts(examples: Iterable[Example], *, num_classes: int) -> Float[np.ndarray, " k"]:
     """Count the labelled pixels of each class.
 
     Args:

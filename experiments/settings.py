@@ -23,15 +23,19 @@ class EvaluationConfig:
         codec: How sequences without a video file are encoded: "h264" or "mpeg4".
         gop: Frames from one of the codec's I-frames to the next.
         quality: Constant rate factor (h264) or quantiser (mpeg4); lower is better.
-        timed_passes: Passes over a sequence that are timed, after one that is not.
+        propagation: How maps are carried over several steps: "chain", a warp a
+            step, as in the paper; or "composed", one warp by the whole displacement.
+        num_phases: Shifted grids of keyframes to average over, at most; as many as
+            the interval is long give every frame every distance.
         overlay_interval: Keyframe interval of the overlay video.
     """
 
     intervals: tuple[int, ...] = tuple(range(1, 11))
     codec: Literal["h264", "mpeg4"] = "h264"
-    gop: int = 12
+    gop: int = 250
     quality: int = 18
-    timed_passes: int = 2
+    propagation: Literal["chain", "composed"] = "chain"
+    num_phases: int = 10
     overlay_interval: int = 5
 
 
@@ -50,8 +54,8 @@ class Experiment:
 
     net: NetConfig
     train: TrainConfig
-    augment: AugmentConfig = AugmentConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     batch_size: int = 8
     seed: int = 0
 

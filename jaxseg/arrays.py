@@ -17,7 +17,8 @@ Motion is *backward* and in pixels: what is at `p` in frame `t` was at
 dx = -16 everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -51,6 +52,32 @@ class PictureType(IntEnum):
     INTRA = 1
     PREDICTED = 2
     BIDIRECTIONAL = 3
+
+
+@dataclass(frozen=True)
+class CodedFrame:
+    """One frame, and what the codec said about it.
+
+    Attributes:
+        index: Position in the order in which frames are shown, from 0.
+        time: When it is shown, seconds after frame 0.
+        picture_type: How it was coded.
+        is_cut: Whether it shows another scene than the frame before.
+        motion: Backward motion, pixels, `[h, w, 2]` float32 on the 8x8 grid.
+        inter: `[h, w]`; False where a block was coded without motion.
+        residual: `[H16, W16, 2]` float32 as in `Clip`; None where nobody asked.
+        rgb: Converts the pixels, `[H, W, 3]` uint8; only until the next frame is
+            taken, so that the decoder may reuse its memory.
+    """
+
+    index: int
+    time: float
+    picture_type: PictureType
+    is_cut: bool
+    motion: Float[np.ndarray, "h w 2"]
+    inter: Bool[np.ndarray, "h w"]
+    residual: Float[np.ndarray, "H16 W16 2"] | None
+    rgb: Callable[[], UInt8[np.ndarray, "H W 3"]]
 
 
 class Clip(NamedTuple):

@@ -195,7 +195,7 @@ def train(
     bar = tqdm(
         total=config.num_steps, initial=first, unit="step", disable=quiet, dynamic_ncols=True
     )
-    with log_path.open("a") as log, bar:
+    with log_path.open("a", buffering=1) as log, bar:
         for step in range(first + 1, config.num_steps + 1):
             began = time.perf_counter()
             state, loss = step_fn(state, *next(stream))
@@ -212,7 +212,6 @@ def train(
             if step % config.evaluate_every == 0 or step == config.num_steps:
                 metrics = evaluate_fn(state.params)
                 log.write(json.dumps({"step": step, **metrics}) + "\n")
-                log.flush()
                 checkpoints.save(step, state.params, state._replace(params={}), metrics=metrics)
                 bar.write(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
     return state

@@ -8,13 +8,11 @@ name.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
-from data.examples import Example, check_labels, still
+from data.examples import Example, Sequence, check_labels, still
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
 
@@ -36,22 +34,6 @@ WHERE_FROM = (
 
 class DataError(ValueError):
     """A data directory that cannot be used; the message names the file and the way out."""
-
-
-class Sequence(NamedTuple):
-    """Labelled frames that follow one another at a constant rate.
-
-    Attributes:
-        name: Drive and number of the first frame.
-        rate: Frames a second.
-        frames: `[t, H, W, 3]` uint8.
-        labels: `[t, H, W]` uint8.
-    """
-
-    name: str
-    rate: float
-    frames: UInt8[np.ndarray, "t H W 3"]
-    labels: UInt8[np.ndarray, "t H W"]
 
 
 def list_pairs(data_dir: Path, split: str) -> list[tuple[Path, Path]]:

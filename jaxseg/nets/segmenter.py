@@ -83,7 +83,11 @@ class _FeatureNet(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Frames, *, train: bool) -> Features:
-        x = (frames.astype(jnp.float32) - jnp.asarray(PIXEL_MEAN)) / jnp.asarray(PIXEL_STD)
+        mean, std = (
+            jnp.broadcast_to(jnp.asarray(it, jnp.float32), frames.shape)
+            for it in (PIXEL_MEAN, PIXEL_STD)
+        )
+        x = (frames.astype(jnp.float32) - mean) / std
         config = self.config
         backbone = ResNet(config.depth, config.output_stride, name="backbone")
         stages = backbone(x, train=train)

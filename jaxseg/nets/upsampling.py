@@ -1,9 +1,11 @@
-"""The end of every task net: from scores a cell to scores, chances or labels a pixel."""
+"""The end of every task net: from scores a cell to scores or labels a pixel."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
-from jaxseg.arrays import Labels, Scores
+from jaxseg.arrays import Array, Labels, Scores
 from jaxseg.geometry import resize_bilinear
 
 
@@ -26,21 +28,45 @@ def upsample_scores(scores: Scores, *, stride: int, height: int, width: int) -> 
 def predict_labels(scores: Scores, *, stride: int, height: int, width: int) -> Labels:
     """Name the class of the highest upsampled score of each pixel.
 
+    Pixels between two rows of cells are upsampled together, and the best class
+    so far is kept: the scores of all pixels never lie in memory.
+
     Args:
         scores: `[*b, h, w, k]`, at most 256 classes.
-        stride: Pixels a cell.
-        height: Of the frame, pixels.
-        width: Of the frame, pixels.
+        stride: Pixels a cell, even.
+        height: Of the frame, pixels, at most `h * stride`.
+        width: Of the frame, pixels, at most `w * stride`.
 
     Returns:
-        `[*b, height, width]` uint8.
+        `[*b, height, width]` uint8, the argmax of `upsample_scores` up to rounding.
     """
+    batch, cells = scores.shape[:-3], scores.shape[-3:]
+    flat = jax.lax.map(lambda one: _label_one(one, stride), scores.reshape(-1, *cells))
+    return flat.reshape(*batch, *flat.shape[1:])[..., :height, :width]
 
-    def label_one(one: Scores) -> Labels:
-        upsampled = upsample_scores(one, stride=stride, height=height, width=width)
-        return jnp.argmax(upsampled, axis=-1).astype(jnp.uint8)
 
-    # One frame after another: the scores of all pixels of a clip would not fit in memory.
-    batch = scores.shape[:-3]
-    flat = jax.lax.map(label_one, scores.reshape(-1, *scores.shape[-3:]))
-    return flat.reshape(*batch, height, width)
+def _label_one(scores: Float[Array, "h w k"], stride: int) -> Array:
+    height, width, num_classes = scores.shape
+    # Along a line, the pixels between two cells' centres mix those two cells, with
+    # the same weights everywhere; beyond the outermost centres the border is repeated.
+    share = jnp.asarray((np.arange(stride) + 0.5) / stride, scores.dtype)
+    planes = jnp.pad(jnp.moveaxis(scores, -1, 0), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    left, right = planes[:, :, :-1, None], planes[:, :, 1:, None]
+    lines = (left * (1 - share) + right * share).reshape(num_classes, height + 2, -1)
+    lines = jnp.moveaxis(lines, 0, 1)
+
+    def label_band(pair: tuple[Array, Array]) -> Array:
+        upper, lower = pair
+        down = share[:, None]
+        best = upper[0] * (1 - down) + lower[0] * down
+        label = jnp.zeros(best.shape, jnp.uint8)
+        for index in range(1, num_classes):
+            score = upper[index] * (1 - down) + lower[index] * down
+            label = jnp.where(score > best, jnp.uint8(index), label)
+            best = jnp.maximum(score, best)
+        return label
+
+    bands = jax.lax.map(label_band, (lines[:-1], lines[1:]))
+    labels = bands.reshape((height + 1) * stride, (width + 1) * stride)
+    margin = stride // 2
+    return labels[margin : margin + height * stride, margin : margin + width * stride]

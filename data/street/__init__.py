@@ -1,0 +1,10 @@
+"""The embedded clip: a drawn drive down a street, with exact labels and motion.
+
+It needs nothing but numpy and pillow, and has no end: `render_frames` draws
+frame after frame of the street that `seed` names, `render` the first few.
+"""
+
+from data.street.drawing import Street, render, render_frames
+from data.street.world import CLASS_NAMES
+
+__all__ = ["CLASS_NAMES", "Street", "render", "render_frames"]

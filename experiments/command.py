@@ -1,0 +1,131 @@
+"""The command of an experiment: its options, its stages, and one line for what goes wrong."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import tyro
+
+from data.camvid import DataError
+from data.examples import Example
+from data.examples import Sequence as LabelledSequence
+from experiments.evaluation import COLUMNS, encode_sequence, evaluate_stage
+from experiments.results import markdown_table, provenance
+from experiments.settings import Experiment, SettingsError, check_same_training, save_settings
+from experiments.training import train_stage
+from jaxseg.checkpoints import CheckpointError, load_model
+from jaxseg.classes import Classes
+from jaxseg.codec import CodecError
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command does.
+
+    Attributes:
+        experiment: The settings.
+        data_dir: Folder of the data set; without one, the embedded clip is used.
+        out: Folder of the run; gets checkpoints, results, plot and overlay video.
+        stage: What to do.
+        resume: Continue the run in `out`, or begin it where there is none.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    data_dir: Path | None = None
+    out: Path = Path("runs/camvid")
+    stage: Literal["train", "evaluate", "all"] = "all"
+    resume: bool = False
+
+
+class DataSet(NamedTuple):
+    """What an experiment is run on.
+
+    Attributes:
+        title: What it is called in plots.
+        classes: Names and colours.
+        read_stills: Reads what is trained on.
+        read_sequences: Reads what is measured on.
+    """
+
+    title: str
+    classes: Classes
+    read_stills: Callable[[], list[Example]]
+    read_sequences: Callable[[], list[LabelledSequence]]
+
+
+def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
+    """Run the stages of an experiment.
+
+    Args:
+        options: What to do.
+        data_set: On what.
+        argv: The command as typed, for the results' provenance.
+
+    Raises:
+        SettingsError: If `out` holds another run.
+        CheckpointError: If there is nothing to evaluate.
+        DataError: If the data set is unusable.
+        CodecError: If a video cannot be written or read.
+    """
+    experiment, out = options.experiment, options.out
+    settings = out / "settings.json"
+    if options.stage != "evaluate":
+        if settings.exists() and not options.resume:
+            raise SettingsError(
+                f"{out}: holds a run already; continue it with --resume, or give another --out"
+            )
+        if settings.exists():
+            check_same_training(settings, experiment)
+    sequences = data_set.read_sequences()
+    if not sequences:
+        raise DataError("the data set has no labelled sequence to measure on; see its val list")
+    evaluation = experiment.evaluation
+    out.mkdir(parents=True, exist_ok=True)
+    examples = [encode_sequence(one, out / "sequences", evaluation) for one in sequences]
+    if options.stage != "evaluate":
+        if not settings.exists():
+            save_settings(settings, experiment, provenance=provenance(argv))
+        train_stage(
+            experiment,
+            data_set.read_stills(),
+            [(example.frames, example.labels) for example in examples],
+            classes=data_set.classes,
+            out=out,
+        )
+    if options.stage != "train":
+        rows = evaluate_stage(
+            load_model(out),
+            examples,
+            rate=sequences[0].rate,
+            config=evaluation,
+            out=out,
+            provenance=provenance(argv),
+            title=data_set.title,
+        )
+        print(markdown_table(rows, COLUMNS))
+        for name in ("results.json", "results.md", "accuracy_throughput.png", "overlay.mp4"):
+            print(f"wrote {out / name}")
+
+
+def run_or_explain(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> int:
+    """Run an experiment; what a user can mend ends in one line.
+
+    Args:
+        options: What to do.
+        data_set: On what.
+        argv: The command as typed.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 where it was interrupted.
+    """
+    try:
+        run(options, data_set, argv=argv)
+    except (SettingsError, CheckpointError, DataError, CodecError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; continue with --resume --out {options.out}", file=sys.stderr)
+        return 130
+    return 0

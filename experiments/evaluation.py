@@ -1,0 +1,318 @@
+"""The evaluation stage: a trained net and labelled sequences in, accuracy against throughput out."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Int64
+from tqdm import tqdm
+
+from data.examples import Example, labelled_clip
+from data.examples import Sequence as LabelledSequence
+from experiments.results import write_markdown, write_results
+from experiments.settings import EvaluationConfig
+from jaxseg import codec
+from jaxseg.arrays import Clip, Gop
+from jaxseg.checkpoints import Model
+from jaxseg.draw import legend, overlay, plot_accuracy_throughput
+from jaxseg.metrics import class_iou, confusion_matrix, mean_iou, temporal_consistency
+from jaxseg.nets import Net
+from jaxseg.runner import (
+    Labeller,
+    compile_scheme,
+    cut_into_gops,
+    frames_of_clip,
+    label_gops,
+)
+from jaxseg.schedules import fixed
+from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
+from jaxseg.warping import PropagateFn, propagate, propagate_composed
+
+PROPAGATIONS: dict[str, PropagateFn] = {"chain": propagate, "composed": propagate_composed}
+
+COLUMNS = (
+    "scheme",
+    "interval",
+    "miou",
+    "miou_min",
+    "throughput_fps",
+    "speedup",
+    "keyframe_ms",
+    "intermediate_ms",
+)
+
+MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 3, 20, 1.5
+"""A step is timed so often, unless that takes longer than enough."""
+
+
+class Measured(NamedTuple):
+    """What a scheme got right.
+
+    Attributes:
+        total: `[k, k]` confusion of every frame.
+        farthest: `[k, k]` of the frames farthest from keyframes, in whole intervals.
+        consistency: Share of pixels that keep their label along the motion.
+    """
+
+    total: Int64[np.ndarray, "k k"]
+    farthest: Int64[np.ndarray, "k k"]
+    consistency: float
+
+
+def schemes_by_name(config: EvaluationConfig) -> dict[str, Callable[[Net], Scheme]]:
+    """List the schemes that are compared.
+
+    Args:
+        config: What is measured.
+
+    Returns:
+        Their constructors, the baseline first.
+    """
+    carry = PROPAGATIONS[config.propagation]
+    return {
+        "per-frame": per_frame,
+        "copy-last": copy_last,
+        "prop-mv": partial(prop_mv, propagate_fn=carry),
+        "interp-mv": partial(interp_mv, propagate_fn=carry),
+    }
+
+
+def encode_sequence(sequence: LabelledSequence, folder: Path, config: EvaluationConfig) -> Example:
+    """Encode a sequence with a real encoder, and read it back with its side data.
+
+    Args:
+        sequence: Labelled frames.
+        folder: Where the video file goes; one that is there is used as it is.
+        config: Codec, GOP and quality.
+
+    Returns:
+        Frames as decoded, labels, and what the codec says about the motion.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{sequence.name}_{config.codec}_gop{config.gop}_q{config.quality}.mp4"
+    path = folder / name
+    if not path.exists():
+        codec.encode(
+            sequence.frames,
+            path,
+            rate=sequence.rate,
+            codec=config.codec,
+            gop=config.gop,
+            quality=config.quality,
+        )
+    return labelled_clip(codec.load(path), sequence.labels)
+
+
+def evaluate_stage(
+    model: Model,
+    examples: Sequence[Example],
+    *,
+    rate: float,
+    config: EvaluationConfig,
+    out: Path,
+    provenance: dict[str, Any],
+    title: str,
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure every scheme at every interval, and write what came out.
+
+    Args:
+        model: The net, its variables and classes.
+        examples: Labelled clips of one size.
+        rate: Frames a second of the clips.
+        config: What is measured.
+        out: Gets `results.json`, `results.md`, `accuracy_throughput.png`, `overlay.mp4`.
+        provenance: Goes into the results.
+        title: Over the plot.
+        quiet: Show no progress bar.
+
+    Returns:
+        The rows of the results.
+    """
+    net_name = f"resnet{model.config.depth}"
+    rows = []
+    schemes = schemes_by_name(config)
+    work = [
+        (name, interval)
+        for name in schemes
+        for interval in (config.intervals if name != "per-frame" else (1,))
+    ]
+    height, width = examples[0].labels.shape[1:]
+    clips = [_clip_of(example) for example in examples]
+    per_frame_ms = keyframe_ms = float("nan")
+    for name, interval in tqdm(work, unit="setting", disable=quiet, dynamic_ncols=True):
+        labeller = compile_scheme(model.net, schemes[name](model.net), height=height, width=width)
+        measured = measure_accuracy(
+            labeller, model, examples, name=name, interval=interval, num_phases=config.num_phases
+        )
+        gop_ms = time_step(labeller, model, clips[0], interval=interval)
+        if name == "per-frame":
+            per_frame_ms = gop_ms
+        if interval == 1:
+            keyframe_ms = gop_ms
+        rows.append(
+            {
+                "scheme": name,
+                "interval": interval,
+                "net": net_name,
+                "propagation": config.propagation if name.endswith("-mv") else None,
+                "miou": float(mean_iou(measured.total)),
+                "miou_min": float(mean_iou(measured.farthest)),
+                "temporal_consistency": measured.consistency,
+                "throughput_fps": 1000 * interval / gop_ms,
+                "speedup": per_frame_ms * interval / gop_ms,
+                "keyframe_ms": keyframe_ms,
+                "intermediate_ms": (gop_ms - keyframe_ms) / (interval - 1)
+                if interval > 1
+                else float("nan"),
+                "height": height,
+                "width": width,
+                **{
+                    f"iou_{class_name}": float(value)
+                    for class_name, value in zip(
+                        model.classes.names, class_iou(measured.total), strict=True
+                    )
+                },
+            }
+        )
+    write_results(out / "results.json", rows, provenance=provenance)
+    write_markdown(out / "results.md", rows, columns=COLUMNS, provenance=provenance)
+    plot_accuracy_throughput(rows, out / "accuracy_throughput.png", title=title)
+    write_overlay(model, clips[0], out / "overlay.mp4", rate=rate, config=config)
+    return rows
+
+
+def measure_accuracy(
+    labeller: Labeller,
+    model: Model,
+    examples: Sequence[Example],
+    *,
+    name: str,
+    interval: int,
+    num_phases: int,
+) -> Measured:
+    """Compare a scheme's labels with the truth, over shifted grids of keyframes.
+
+    Args:
+        labeller: The compiled scheme.
+        model: The net's variables and classes.
+        examples: Labelled clips.
+        name: The scheme's name; interpolation is farthest from keyframes midway.
+        interval: Frames from one keyframe to the next.
+        num_phases: Grids of keyframes to average over, at most `interval`, evenly
+            spaced; with all of them every frame takes every distance once.
+
+    Returns:
+        The confusion of all frames, and of the farthest ones.
+
+    Source:
+        Jain & Gonzalez 2018, section 4.1.
+    """
+    num_classes = model.net.num_classes
+    total = np.zeros((num_classes, num_classes), np.int64)
+    farthest = np.zeros_like(total)
+    consistency = []
+    if name.startswith("interp"):
+        far = {interval // 2, (interval + 1) // 2}
+    else:
+        far = {interval - 1}
+    phases = np.unique(np.linspace(0, interval, num_phases, endpoint=False).astype(int))
+    for example in examples:
+        for phase in phases if num_phases < interval else range(interval):
+            gops = _gops(_clip_of(example), labeller, interval=interval, phase=int(phase))
+            start, predicted = 0, []
+            for gop, labels in zip(gops, label_gops(labeller, model.params, gops), strict=True):
+                is_whole = len(labels) == interval and bool(gop.is_linked)
+                for offset, frame_labels in enumerate(labels):
+                    confusion = confusion_matrix(
+                        example.labels[start + offset], frame_labels, num_classes=num_classes
+                    )
+                    total += confusion
+                    if is_whole and offset % interval in far:
+                        farthest += confusion
+                start += len(labels)
+                predicted.append(labels)
+            consistency.append(
+                temporal_consistency(np.concatenate(predicted), example.motion, example.inter)
+            )
+    return Measured(total, farthest, statistics.mean(consistency))
+
+
+def time_step(labeller: Labeller, model: Model, clip: Clip, *, interval: int) -> float:
+    """Time one interval: pixels and motion in host memory in, labels in host memory out.
+
+    Args:
+        labeller: The compiled scheme.
+        model: The net's variables.
+        clip: Where the interval is taken from.
+        interval: Frames an interval.
+
+    Returns:
+        Milliseconds, the median of several runs, compilation excluded.
+    """
+    gop = _gops(clip, labeller, interval=interval, phase=0)[0]
+    state = labeller.init(model.params, gop)
+    jax.block_until_ready(labeller.step(model.params, state, gop))
+    seconds: list[float] = []
+    while len(seconds) < MIN_REPEATS or (
+        len(seconds) < MAX_REPEATS and sum(seconds) < ENOUGH_SECONDS
+    ):
+        began = time.perf_counter()
+        _, labels = labeller.step(model.params, state, gop)
+        np.asarray(jax.block_until_ready(labels))
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds)
+
+
+def write_overlay(
+    model: Model, clip: Clip, path: Path, *, rate: float, config: EvaluationConfig
+) -> None:
+    """Write the clip with its labels drawn over it, by the last scheme of the list.
+
+    Args:
+        model: The net, its variables and classes.
+        clip: With frames.
+        path: The video file.
+        rate: Frames a second.
+        config: Gives the keyframe interval and the way of propagation.
+    """
+    assert clip.frames is not None
+    height, width = clip.frames.shape[1:3]
+    make_scheme = schemes_by_name(config)["interp-mv"]
+    labeller = compile_scheme(model.net, make_scheme(model.net), height=height, width=width)
+    gops = _gops(clip, labeller, interval=config.overlay_interval, phase=0)
+    labels = np.concatenate(list(label_gops(labeller, model.params, gops)))
+    strip = legend(model.classes, width=width)
+    pictures = (
+        np.concatenate([overlay(frame, one, palette=model.classes.palette), strip])
+        for frame, one in zip(clip.frames, labels, strict=True)
+    )
+    codec.encode(pictures, path, rate=rate)
+
+
+def _gops(clip: Clip, labeller: Labeller, *, interval: int, phase: int) -> list[Gop]:
+    return list(
+        cut_into_gops(
+            frames_of_clip(clip),
+            schedule=fixed(interval),
+            max_length=interval,
+            reads_all_frames=labeller.reads_all_frames,
+            phase=phase,
+        )
+    )
+
+
+def _clip_of(example: Example) -> Clip:
+    return Clip(
+        frames=example.frames,
+        motion=example.motion,
+        inter=example.inter,
+        picture_types=example.picture_types,
+        residual=None,
+        is_cut=example.is_cut,
+    )

@@ -1,0 +1,72 @@
+"""The one error that a user of the codec sees."""
+
+import errno
+import os
+from pathlib import Path
+
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file system allows no larger file",
+}
+
+
+class CodecError(ValueError):
+    """A video cannot be read or written: one line that names the file and the way out."""
+
+
+def explain_read(path: str | Path, error: Exception) -> CodecError:
+    """Turn an error met on opening a file into the line that a user needs.
+
+    Args:
+        path: The file.
+        error: What Python or FFmpeg raised.
+
+    Returns:
+        The error to raise in its place.
+    """
+    if isinstance(error, FileNotFoundError):
+        return CodecError(f"{path}: no such file; check the path")
+    if isinstance(error, IsADirectoryError) or os.path.isdir(path):
+        return CodecError(f"{path}: is a folder; give one video file")
+    if isinstance(error, PermissionError):
+        return CodecError(f"{path}: may not be read; check its permissions")
+    if isinstance(error, EOFError):
+        return CodecError(f"{path}: ends before its first frame; copy or download it again")
+    return CodecError(
+        f"{path}: is no video that FFmpeg can read, or is cut off ({reason(error)}); "
+        "check that it plays, and copy or download it again"
+    )
+
+
+def explain_write(path: str | Path, error: Exception) -> CodecError:
+    """Turn an error met on writing a file into the line that a user needs.
+
+    Args:
+        path: The file that was to be written.
+        error: What Python or FFmpeg raised.
+
+    Returns:
+        The error to raise in its place.
+    """
+    folder = Path(path).parent
+    number = getattr(error, "errno", None)
+    if number in FULL:
+        return CodecError(f"{path}: not written, {FULL[number]}; free some space in {folder}")
+    if isinstance(error, FileNotFoundError):
+        return CodecError(f"{path}: not written, there is no folder {folder}; create it first")
+    if isinstance(error, PermissionError):
+        return CodecError(f"{path}: not written, {folder} may not be written to; choose another")
+    return CodecError(f"{path}: not written ({reason(error)}); change the options or the path")
+
+
+def reason(error: Exception) -> str:
+    """Give FFmpeg's own words for an error, without its numbers and file names.
+
+    Args:
+        error: What Python or FFmpeg raised.
+
+    Returns:
+        A few words on one line.
+    """
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

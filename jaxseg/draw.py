@@ -1,0 +1,283 @@
+"""Pictures: labels over frames, motion fields, and accuracy against throughput.
+
+Pictures are RGB, `[*b, H, W, 3]` uint8.  Only plots need matplotlib, which is imported
+where they are drawn.
+"""
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Frames, Labels, Motion
+from jaxseg.classes import Classes, Palette
+from jaxseg.geometry import motion_grid_size
+
+Row: TypeAlias = Mapping[str, Any]
+
+_REFERENCE = "per-frame"
+_INTRA_TINT = (255, 60, 40)
+_ARROW = (255, 235, 60)
+
+
+def colorize(labels: Labels, *, palette: Palette) -> Frames:
+    """Paint each pixel in the colour of its class.
+
+    Args:
+        labels: `[*b, H, W]`.
+        palette: One colour a class, RGB.
+
+    Returns:
+        `[*b, H, W, 3]` uint8; black where the label is ignored.
+
+    Raises:
+        ValueError: If a label has no colour.
+    """
+    labels = np.asarray(labels)
+    unknown = (labels != IGNORE_LABEL) & ((labels < 0) | (labels >= len(palette)))
+    if unknown.any():
+        raise ValueError(
+            f"label {labels[unknown][0]} has no colour; the palette has {len(palette)}, "
+            f"for labels 0..{len(palette) - 1} ({IGNORE_LABEL} is ignored)"
+        )
+    colours = np.zeros((IGNORE_LABEL + 1, 3), np.uint8)
+    colours[: len(palette)] = palette
+    return colours[labels]
+
+
+def overlay(frames: Frames, labels: Labels, *, palette: Palette, opacity: float = 0.5) -> Frames:
+    """Lay the colours of the classes over the frames.
+
+    Args:
+        frames: `[*b, H, W, 3]`.
+        labels: `[*b, H, W]`.
+        palette: One colour a class, RGB.
+        opacity: 0 shows only the frames, 1 only the classes.
+
+    Returns:
+        `[*b, H, W, 3]` uint8; darkened where the label is ignored.
+
+    Raises:
+        ValueError: If a label has no colour, or the opacity is not in 0..1.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}, but must be in 0..1")
+    # Fixed point: a video is blended faster than it is decoded.
+    weight = round(256 * opacity)
+    blended = np.asarray(frames) * np.uint16(256 - weight)
+    blended += colorize(labels, palette=palette) * np.uint16(weight)
+    return (blended >> 8).astype(np.uint8)
+
+
+def legend(classes: Classes, *, width: int, text_height: int = 14) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw a strip that names the colours, to put under or over a picture.
+
+    Args:
+        classes: Names and colours.
+        width: Pixels; that of the picture.
+        text_height: Pixels.
+
+    Returns:
+        `[H, width, 3]` uint8, with as many lines as the names need.
+    """
+    font = ImageFont.load_default(size=text_height)
+    gap, line_height = text_height // 2, 2 * text_height
+    places, x, y = [], gap, 0
+    for name in classes.names:
+        needs = text_height + gap + round(font.getlength(name))
+        if x > gap and x + needs + gap > width:
+            x, y = gap, y + line_height
+        places.append((x, y))
+        x += needs + 2 * gap
+    strip = Image.new("RGB", (width, y + line_height), "white")
+    draw = ImageDraw.Draw(strip)
+    for name, colour, (x, y) in zip(classes.names, classes.palette, places, strict=True):
+        top = y + (line_height - text_height) // 2
+        draw.rectangle((x, top, x + text_height - 1, top + text_height - 1), fill=colour)
+        draw.text(
+            (x + text_height + gap, y + line_height // 2), name, "black", font=font, anchor="lm"
+        )
+    return np.array(strip)
+
+
+def side_by_side(*pictures: UInt8[Array, "..."]) -> Frames:
+    """Put pictures next to each other, from left to right.
+
+    Args:
+        *pictures: `[*b, H, W_i, 3]` each.
+
+    Returns:
+        `[*b, H, sum of W_i, 3]` uint8.
+
+    Raises:
+        ValueError: If the pictures differ in more than their width.
+    """
+    shapes = [picture.shape for picture in pictures]
+    if len({(*shape[:-2], shape[-1]) for shape in shapes}) != 1:
+        raise ValueError(f"pictures are {shapes}; resize them to one height first")
+    return np.concatenate([np.asarray(picture) for picture in pictures], axis=-2)
+
+
+def draw_motion(
+    frame: UInt8[Array, "H W 3"],
+    motion: Float[Array, "h w 2"],
+    inter: Bool[Array, "h w"],
+    *,
+    spacing: int = 2,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw where each moving block came from, and tint those coded without motion.
+
+    Args:
+        frame: `[H, W, 3]`.
+        motion: `[h, w, 2]`, backward, pixels, on the 8x8 grid.
+        inter: `[h, w]`; False where a block was coded without motion.
+        spacing: Blocks from one arrow to the next.
+
+    Returns:
+        `[H, W, 3]` uint8; an arrow leads from `p + motion` to `p`.
+
+    Raises:
+        ValueError: If the grid is not that of a frame of this size.
+    """
+    frame, motion, inter = np.array(frame), np.asarray(motion), np.asarray(inter)
+    height, width = frame.shape[:2]
+    if inter.shape != motion_grid_size(height, width):
+        raise ValueError(
+            f"motion is on a grid of {inter.shape} blocks, but a frame of {height}x{width} "
+            f"has {motion_grid_size(height, width)}; read both at one size"
+        )
+    y, x = np.indices((height, width)) // MOTION_BLOCK
+    intra = ~inter[y, x]
+    frame[intra] = frame[intra] // 2 + np.array(_INTRA_TINT, np.uint8) // 2
+    picture = Image.fromarray(frame)
+    draw = ImageDraw.Draw(picture)
+    moving = inter & (np.abs(motion).max(axis=-1) >= 0.5)
+    for row, column in np.argwhere(moving[::spacing, ::spacing]) * spacing:
+        end = MOTION_BLOCK * (np.array([column, row]) + 0.5)
+        start = end + motion[row, column]
+        draw.line((*start, *end), fill=_ARROW)
+        draw.ellipse((*(end - 1), *(end + 1)), fill=_ARROW)
+    return np.array(picture)
+
+
+def motion_to_rgb(motion: Motion, *, max_pixels: float) -> Frames:
+    """Colour motion by where things go (hue) and how far (saturation).
+
+    Things that move to the right are red, down yellow-green, left cyan, up violet;
+    what stays is white.
+
+    Args:
+        motion: `[*b, h, w, 2]`, backward, pixels.
+        max_pixels: The length of motion that is coloured fully.
+
+    Returns:
+        `[*b, h, w, 3]` uint8.
+    """
+    dx, dy = np.moveaxis(-np.asarray(motion, np.float32), -1, 0)
+    hue = np.arctan2(dy, dx)[..., None] * 3 / np.pi
+    saturation = np.clip(np.hypot(dx, dy) / max_pixels, 0, 1)[..., None]
+    # The six edges of the colour wheel, for red, green and blue at once.
+    sector = (hue + np.array([5, 3, 1], np.float32)) % 6
+    ramp = np.clip(np.minimum(sector, 4 - sector), 0, 1)
+    return np.rint(255 * (1 - saturation * ramp)).astype(np.uint8)
+
+
+def plot_accuracy_throughput(
+    rows: Sequence[Row], path: str | os.PathLike[str], *, title: str = ""
+) -> None:
+    """Plot accuracy against the keyframe interval, and against throughput.
+
+    Args:
+        rows: One a measurement, with `scheme`, `interval`, `net`, `miou` (0..1, mean over
+            the distances to the keyframe) and, where measured, `miou_min` (that of the
+            worst distance) and `throughput_fps`.  `per-frame` is the reference line.
+        path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
+        title: Above the plot.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If no row has an mIoU.
+    """
+    try:
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install jaxseg[plot]") from error
+    rows = [row for row in rows if row["miou"] is not None]
+    if not rows:
+        raise ValueError("0 rows with an mIoU to plot; measure something first")
+    nets = list(dict.fromkeys(row["net"] for row in rows))
+    markers = dict(zip(nets, itertools.cycle("osD^vP*X"), strict=False))
+    schemes = dict.fromkeys(row["scheme"] for row in rows if row["scheme"] != _REFERENCE)
+    # The ten strong colours first, then their ten pale sisters.
+    colours = {
+        scheme: colormaps["tab20"](2 * number % 20 + number // 10)
+        for number, scheme in enumerate(schemes)
+    }
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    by_interval, by_throughput = panels = figure.subplots(1, 2, sharey=True)
+    for (scheme, net), curve in _curves(rows).items():
+        style = {"marker": markers[net], "markersize": 4}
+        if scheme == _REFERENCE:
+            style |= {"color": "black", "linestyle": ""}
+            for panel, row in itertools.product(panels, curve):
+                panel.axhline(100 * row["miou"], color="black", linestyle=":")
+        else:
+            style |= {"color": colours[scheme]}
+            _draw_curve(by_interval, curve, "interval", "miou", style)
+            _draw_curve(by_interval, curve, "interval", "miou_min", style | {"linestyle": "--"})
+        _draw_curve(by_throughput, curve, "throughput_fps", "miou", style)
+    by_interval.set(xlabel="keyframe interval (frames)", ylabel="mIoU (%)")
+    intervals = {row["interval"] for row in rows if row["scheme"] != _REFERENCE}
+    by_interval.set_xticks(sorted(intervals - {None}))
+    by_throughput.set(xlabel="throughput (frames per second)")
+    by_throughput.set_xlim(left=0)
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.25, linewidth=0.6)
+    handles = [Line2D([], [], color=colours[name], label=name) for name in colours]
+    handles += [
+        Line2D([], [], color="black", linestyle=":", label=_REFERENCE),
+        Line2D([], [], color="black", linestyle="-", label="mean over distances"),
+        Line2D([], [], color="black", linestyle="--", label="worst distance"),
+    ]
+    if len(nets) > 1:
+        handles += [
+            Line2D([], [], color="black", linestyle="", marker=markers[net], label=net)
+            for net in nets
+        ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+    figure.suptitle(title)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Rename at the end, so that no reader sees half a picture.
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    temporary.replace(path)
+
+
+def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Collect the rows of each scheme and net, in the order of their intervals."""
+    curves: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row["interval"] or 0):
+        curves.setdefault((row["scheme"], row["net"]), []).append(row)
+    return curves
+
+
+def _draw_curve(
+    panel: Any, rows: Sequence[Row], x_key: str, y_key: str, style: dict[str, Any]
+) -> None:
+    """Draw the rows that have both values."""
+    points = [
+        (row[x_key], 100 * row[y_key])
+        for row in rows
+        if row.get(x_key) is not None and row.get(y_key) is not None
+    ]
+    if points:
+        panel.plot(*zip(*points, strict=True), **style)

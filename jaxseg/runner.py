@@ -1,0 +1,255 @@
+"""Cut a video into intervals and run a scheme over them: scanned, or as an endless stream."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxseg.arrays import Clip, CodedFrame, Gop, Params, PictureType, Scores
+from jaxseg.nets import Net, predict_labels
+from jaxseg.schedules import ScheduleFn, fixed
+from jaxseg.schemes import Scheme, interp_mv
+
+
+class Labeller(NamedTuple):
+    """A scheme compiled for one frame size; keep it to label further videos at no cost.
+
+    Attributes:
+        init: `(params, gop) -> state`.
+        step: `(params, state, gop) -> (state, labels [t, H, W] uint8)`.
+        reads_all_frames: See `Scheme`.
+    """
+
+    init: Callable[[Params, Gop], Any]
+    step: Callable[[Params, Any, Gop], tuple[Any, jax.Array]]
+    reads_all_frames: bool
+
+
+def frames_of_clip(clip: Clip) -> Iterator[CodedFrame]:
+    """Walk through a clip as if it were being read from its file.
+
+    Args:
+        clip: With frames.
+
+    Yields:
+        Its frames in order; times are in frames.
+
+    Raises:
+        ValueError: If the clip was read without frames.
+    """
+    if clip.frames is None:
+        raise ValueError("the clip was read without frames; read it with frames='rgb'")
+    for index, frame in enumerate(clip.frames):
+        yield CodedFrame(
+            index=index,
+            time=float(index),
+            picture_type=PictureType(int(clip.picture_types[index])),
+            is_cut=bool(clip.is_cut[index]),
+            motion=clip.motion[index],
+            inter=clip.inter[index],
+            residual=None if clip.residual is None else clip.residual[index],
+            rgb=lambda frame=frame: frame,
+        )
+
+
+def cut_into_gops(
+    frames: Iterable[CodedFrame],
+    *,
+    schedule: ScheduleFn,
+    max_length: int,
+    reads_all_frames: bool = False,
+    phase: int = 0,
+) -> Iterator[Gop]:
+    """Cut a video into intervals, each from a keyframe to the next.
+
+    Only the pixels that a scheme reads are ever converted.  The first frame is a
+    keyframe whatever the schedule says.  Where a keyframe is an I-frame, whose
+    step back the codec does not give, that of the frame before is taken.
+
+    Args:
+        frames: In the order in which they are shown.
+        schedule: Which of them are keyframes.
+        max_length: Frames of the longest interval, `t`; shorter ones are padded.
+        reads_all_frames: Whether a scheme reads every frame's pixels.
+        phase: Frames of the first interval, so that the grid of keyframes can be
+            shifted; 0 for a whole one.
+
+    Yields:
+        Intervals `[t, ...]` in order, in constant memory.  If `frames` raises, the
+        interval so far comes first.
+    """
+    pixels: list[np.ndarray] = []
+    steps: list[np.ndarray] = []
+    num_since_key = 0
+
+    def close(next_frame: np.ndarray | None, *, is_linked: bool) -> Gop:
+        num_frames = max_length if reads_all_frames else 1
+        stored = [*pixels, *[pixels[-1]] * (num_frames - len(pixels))]
+        length = len(steps) if next_frame is not None else len(steps) + 1
+        still = np.zeros_like(motion)
+        return Gop(
+            frames=np.stack(stored),
+            motion=np.stack([*steps, *[still] * (max_length - len(steps))]),
+            next_frame=pixels[0] if next_frame is None else next_frame,
+            length=np.int32(length),
+            is_linked=np.bool_(is_linked),
+        )
+
+    failure: Exception | None = None
+    source = iter(frames)
+    while True:
+        try:
+            frame = next(source, None)
+        except Exception as error:
+            frame, failure = None, error
+        if frame is None:
+            break
+        motion = frame.motion
+        if not pixels:
+            pixels, num_since_key = [frame.rgb()], max_length - phase if phase else 0
+            continue
+        num_since_key += 1
+        is_intra = frame.picture_type == PictureType.INTRA
+        steps.append(steps[-1] if is_intra and steps else motion)
+        if len(steps) == max_length or schedule(num_since_key, frame.picture_type, frame.is_cut):
+            next_frame = frame.rgb()
+            yield close(next_frame, is_linked=not frame.is_cut)
+            pixels, steps, num_since_key = [next_frame], [], 0
+        elif reads_all_frames:
+            pixels.append(frame.rgb())
+    if pixels:
+        yield close(None, is_linked=False)
+    if failure is not None:
+        raise failure
+
+
+def scan(scheme: Scheme, params: Params, gops: Gop) -> Scores:
+    """Run a scheme over a whole video at once: one compilation, one loop on the device.
+
+    Args:
+        scheme: The scheme.
+        params: The net's variables.
+        gops: Intervals stacked on a leading axis, `[g, t, ...]`.
+
+    Returns:
+        `[g, t, h, w, k]`, the scores of the intervals' frames, those beyond an
+        interval's length included.
+    """
+    first = jax.tree.map(lambda leaf: leaf[0], gops)
+    _, scores = jax.lax.scan(
+        lambda state, gop: scheme.step(params, state, gop), scheme.init(params, first), gops
+    )
+    return scores
+
+
+def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labeller:
+    """Join a scheme and the upsampling to labels into one compiled step.
+
+    Args:
+        net: The net that the scheme was made of.
+        scheme: The scheme.
+        height: Of the frames, pixels.
+        width: Of the frames, pixels.
+
+    Returns:
+        The compiled functions.  Compilation happens at their first call.
+    """
+
+    def step(params: Params, state: Any, gop: Gop) -> tuple[Any, jax.Array]:
+        state, scores = scheme.step(params, state, gop)
+        return state, predict_labels(scores, stride=net.stride, height=height, width=width)
+
+    return Labeller(jax.jit(scheme.init), jax.jit(step), scheme.reads_all_frames)
+
+
+def label_gops(
+    labeller: Labeller, params: Params, gops: Iterable[Gop]
+) -> Iterator[UInt8[np.ndarray, "t H W"]]:
+    """Label a stream of intervals in constant memory.
+
+    One interval is computed while the next is being read.
+
+    Args:
+        labeller: From `compile_scheme`.
+        params: The net's variables.
+        gops: From `cut_into_gops`.
+
+    Yields:
+        `[t, H, W]` uint8, the labels of each interval's real frames.
+    """
+    state: Any = None
+    pending: deque[tuple[jax.Array, int]] = deque()
+    failure: Exception | None = None
+    source = iter(gops)
+    while True:
+        try:
+            gop = next(source, None)
+        except Exception as error:
+            gop, failure = None, error
+        if gop is None:
+            break
+        if state is None:
+            state = labeller.init(params, gop)
+        state, labels = labeller.step(params, state, gop)
+        pending.append((labels, int(gop.length)))
+        if len(pending) > 1:
+            labels, length = pending.popleft()
+            yield np.asarray(labels)[:length]
+    for labels, length in pending:
+        yield np.asarray(labels)[:length]
+    if failure is not None:
+        raise failure
+
+
+def segment(
+    video: str | Path | Iterable[CodedFrame],
+    net: Net,
+    params: Params,
+    *,
+    make_scheme: Callable[[Net], Scheme] = interp_mv,
+    interval: int = 5,
+) -> Iterator[UInt8[np.ndarray, "H W"]]:
+    """Label every frame of a video, one after another, in constant memory.
+
+    Args:
+        video: A file, or coded frames.
+        net: The net.
+        params: Its variables.
+        make_scheme: A scheme's constructor, from `jaxseg.schemes`.
+        interval: Frames from one keyframe to the next.
+
+    Yields:
+        `[H, W]` uint8, the labels of each frame.
+
+    Raises:
+        jaxseg.codec.CodecError: If the file cannot be read; the frames before any
+            damage come first.
+    """
+    if isinstance(video, str | Path):
+        from jaxseg import codec  # Needs av, which other uses of this room do not.
+
+        video = codec.read_frames(video)
+    frames = iter(video)
+    first = next(frames, None)
+    if first is None:
+        return
+    height, width = first.rgb().shape[:2]
+    scheme = make_scheme(net)
+    labeller = compile_scheme(net, scheme, height=height, width=width)
+    gops = cut_into_gops(
+        _prepend(first, frames),
+        schedule=fixed(interval),
+        max_length=interval,
+        reads_all_frames=scheme.reads_all_frames,
+    )
+    for labels in label_gops(labeller, params, gops):
+        yield from labels
+
+
+def _prepend(first: CodedFrame, others: Iterator[CodedFrame]) -> Iterator[CodedFrame]:
+    yield first
+    yield from others

@@ -1,0 +1,97 @@
+"""What a scheme is, and the seam that all of them cut a net at."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.arrays import Features, Frames, Gop, Params, Scores
+from jaxseg.geometry import pad_frames
+from jaxseg.nets import Net
+
+
+class Scheme(NamedTuple):
+    """A way to label a video, one interval at a time.
+
+    Attributes:
+        init: `(params, gop) -> state`, from the first interval.
+        step: `(params, state, gop) -> (state, scores [t, h, w, k])`: the scores of
+            the interval's frames.  Pure; scanned by `runner`.
+        reads_all_frames: Whether `gop.frames` must hold every frame's pixels; else
+            the keyframe's alone.
+    """
+
+    init: Callable[[Params, Gop], Any]
+    step: Callable[[Params, Any, Gop], tuple[Any, Scores]]
+    reads_all_frames: bool = False
+
+
+class Seam(NamedTuple):
+    """A net in two parts, with what is carried from frame to frame between them.
+
+    Attributes:
+        heavy: `(params, frame [H, W, 3]) -> carried [h, w, c]`; runs on keyframes.
+        light: `(params, carried [*b, h, w, c]) -> scores [*b, h, w, k]`; runs on all.
+    """
+
+    heavy: Callable[[Params, Frames], Features]
+    light: Callable[[Params, Features], Scores]
+
+
+def cut_net(net: Net, *, is_affine: bool = True) -> Seam:
+    """Cut a net as late as what happens between the cuts allows.
+
+    A bilinear warp and a weighted average act on each channel alike with weights
+    that sum to one, so they commute with the task net's first 1x1 convolution,
+    bias included: projecting once, at the keyframe, gives the same scores and
+    half the channels to carry.
+
+    Args:
+        net: The net.
+        is_affine: Whether all that is done to the carried maps is such an average;
+            if not (a maximum), the unprojected features are carried.
+
+    Returns:
+        The two parts; one after the other they are the net.
+    """
+    if is_affine:
+        return Seam(
+            heavy=lambda params, frame: net.project(params, _features_of_one(net, params, frame)),
+            light=net.classify,
+        )
+    return Seam(
+        heavy=lambda params, frame: _features_of_one(net, params, frame),
+        light=lambda params, features: net.classify(params, net.project(params, features)),
+    )
+
+
+def _features_of_one(net: Net, params: Params, frame: Frames) -> Features:
+    return net.features(params, pad_frames(jnp.expand_dims(frame, 0)))[0]
+
+
+def no_state(params: Params, gop: Gop) -> tuple[()]:
+    """Give the state of a scheme that remembers nothing between intervals.
+
+    Args:
+        params: Not used.
+        gop: Not used.
+
+    Returns:
+        An empty tree.
+    """
+    del params, gop
+    return ()
+
+
+def with_keyframe(keyframe: Features, others: Features) -> Features:
+    """Put a keyframe's own map in front of its interval's other maps.
+
+    Args:
+        keyframe: `[h, w, c]`.
+        others: `[t - 1, h, w, c]`.
+
+    Returns:
+        `[t, h, w, c]`.
+    """
+    return jax.lax.concatenate([keyframe[None], others], 0)

@@ -1,0 +1,220 @@
+"""What a net's pure functions promise, on tiny frames."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.losses import cross_entropy
+from jaxseg.nets import NetConfig, predict_labels, segmenter, upsample_scores
+
+CONFIGS = {
+    "plain": NetConfig(num_classes=5, output_stride=16),
+    "ladder": NetConfig(num_classes=5, output_stride=32, ladder_stride=8, ladder_channels=16),
+}
+
+
+def draw_frames(*batch: int, height: int = 64, width: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.integers(256, size=(*batch, height, width, 3), dtype=np.uint8)
+
+
+def shapes(net, height: int = 64, width: int = 64):
+    frames = jax.ShapeDtypeStruct((1, height, width, 3), jnp.uint8)
+    return jax.eval_shape(net.init, jax.random.key(0), frames)
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def net(request):
+    """A net whose heavy functions are compiled once for all tests."""
+    net = segmenter(CONFIGS[request.param])
+    return net._replace(features=jax.jit(net.features), train_scores=jax.jit(net.train_scores))
+
+
+@pytest.fixture(scope="module")
+def params(net, draw_variables):
+    return draw_variables(shapes(net))
+
+
+def apply(net, params, frames) -> jax.Array:
+    return net.classify(params, net.project(params, net.features(params, frames)))
+
+
+def test_init_makes_finite_variables_that_depend_on_the_key():
+    net = segmenter(CONFIGS["plain"])
+    init = jax.jit(lambda key: net.init(key, draw_frames(1)))
+    params, other = init(jax.random.key(0)), init(jax.random.key(1))
+    assert set(params) == {"params", "batch_stats"}
+    assert set(params["params"]) == {"features", "project", "classify"}
+    for one, two in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True):
+        assert np.isfinite(one).all()
+        assert one.ndim == 1 or (one != two).any()
+
+
+def test_maps_have_the_shapes_promised(net, params):
+    frames = draw_frames(2)
+    features = net.features(params, frames)
+    cells = 64 // net.stride
+    channels = features.shape[-1]
+    assert features.shape[:-1] == (2, cells, cells)
+    projected = net.project(params, features)
+    assert projected.shape == (2, cells, cells, channels // 2)
+    assert net.classify(params, projected).shape == (2, cells, cells, net.num_classes)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize(("height", "width"), [(75, 53), (48, 80), (33, 1)])
+def test_any_size_gives_whole_cells(config, height, width):
+    net = segmenter(config)
+    frames = jax.ShapeDtypeStruct((2, height, width, 3), jnp.uint8)
+    scores = jax.eval_shape(lambda p, x: apply(net, p, x), shapes(net), frames)
+    assert scores.shape == (2, -(-height // net.stride), -(-width // net.stride), 5)
+    labels = jax.eval_shape(
+        lambda s: predict_labels(s, stride=net.stride, height=height, width=width), scores
+    )
+    assert (labels.shape, labels.dtype) == ((2, height, width), jnp.uint8)
+
+
+def test_frames_of_a_batch_do_not_see_each_other(net, params):
+    frames = draw_frames(2)
+    together = net.features(params, frames)
+    for index in range(2):
+        swapped = net.features(params, np.stack([frames[index], 255 - frames[index]]))
+        np.testing.assert_allclose(swapped[0], together[index], rtol=1e-4, atol=1e-4)
+
+
+def test_batch_axes_come_free(net, params):
+    frames = draw_frames(2)
+    features = net.features(params, frames)
+    nested = jax.eval_shape(net.features, params, frames[:, None])
+    assert nested.shape == (2, 1, *features.shape[1:])
+    projected = net.project(params, features)
+    np.testing.assert_allclose(net.project(params, features[0]), projected[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        net.classify(params, projected[:, None])[:, 0],
+        net.classify(params, projected),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_jit_is_eager(net, params):
+    config = CONFIGS["ladder" if net.stride == 8 else "plain"]
+    eager = apply(segmenter(config), params, draw_frames(2))
+    compiled = apply(net, params, draw_frames(2))
+    np.testing.assert_allclose(compiled, eager, rtol=0, atol=1e-5 * np.abs(eager).max())
+
+
+def test_project_commutes_with_weighted_averages_of_cells(net, params):
+    """A warp moves each cell to a mean of others, by weights that sum to one."""
+    features = net.features(params, draw_frames(2))
+    cells = features.shape[1] * features.shape[2]
+    weights = np.random.default_rng(1).random((cells, 2 * cells), np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+
+    def average(maps: jax.Array) -> jax.Array:
+        """Mix the cells of both maps, which is a warp and a fusion at once."""
+        return (weights @ maps.reshape(2 * cells, -1)).reshape(*maps.shape[1:])
+
+    found, expected = net.project(params, average(features)), average(net.project(params, features))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_classify_is_relu_and_one_matrix(net, params):
+    projected = np.random.default_rng(0).standard_normal(
+        (3, 2, params["params"]["classify"]["conv"]["kernel"].shape[2]), np.float32
+    )
+    layer = params["params"]["classify"]["conv"]
+    expected = np.maximum(projected, 0) @ layer["kernel"][0, 0] + layer["bias"]
+    np.testing.assert_allclose(net.classify(params, projected), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_training_updates_the_statistics_alone(net, params):
+    frames = draw_frames(2)
+    before = jax.tree.map(np.copy, params)
+    scores, stats = net.train_scores(params, frames)
+    assert scores.shape == apply(net, params, frames).shape
+    assert jax.tree.structure(stats) == jax.tree.structure(params["batch_stats"])
+    for new, old in zip(
+        jax.tree.leaves(stats), jax.tree.leaves(params["batch_stats"]), strict=True
+    ):
+        assert new.shape == old.shape
+        assert np.isfinite(new).all()
+        assert (new != old).any()
+    jax.tree.map(np.testing.assert_array_equal, params, before)
+
+
+def test_running_statistics_move_a_tenth_towards_the_batch(net, params):
+    """Those after the first convolution, whose input needs no net to be known."""
+    frames = draw_frames(2)
+    pixels = (frames / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    kernel = params["params"]["features"]["backbone"]["conv1"]["kernel"]
+    maps = jax.lax.conv_general_dilated(
+        np.float32(pixels), kernel, (2, 2), [(3, 3)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    _, stats = net.train_scores(params, frames)
+    new, old = (it["backbone"]["bn1"] for it in (stats, params["batch_stats"]))
+    for name, seen in (("mean", maps.mean((0, 1, 2))), ("var", maps.var((0, 1, 2)))):
+        np.testing.assert_allclose(new[name], 0.9 * old[name] + 0.1 * seen, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_are_finite_and_reach_every_weight(net, params):
+    frames, labels = draw_frames(2), np.random.default_rng(0).integers(5, size=(2, 64, 64))
+
+    def loss(learned):
+        scores, _ = net.train_scores({**params, "params": learned}, frames)
+        return cross_entropy(scores, labels)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params["params"])
+    assert np.isfinite(value)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 34}, r"depth is 34, .*\[18, 50, 101\]"),
+        ({"output_stride": 4}, "output_stride is 4, .*8, 16 or 32"),
+        ({"ladder_stride": 16}, r"ladder_stride is 16, .*output_stride 16 .*0 or one of \[4, 8\]"),
+        ({"output_stride": 8, "ladder_stride": 8}, r"0 or one of \[4\]"),
+        ({"num_classes": 0}, "num_classes is 0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIGS["plain"], **changes)
+
+
+@pytest.mark.parametrize("stride", [4, 8, 16])
+def test_labels_are_the_argmax_of_the_upsampled_scores(stride):
+    rows, columns = 5, 3
+    scores = np.random.default_rng(0).standard_normal((2, 1, rows, columns, 6), np.float32)
+    for height, width in ((rows * stride, columns * stride), (rows * stride - 3, stride + 1)):
+        size = {"stride": stride, "height": height, "width": width}
+        upsampled = upsample_scores(scores, **size)
+        labels = predict_labels(scores, **size)
+        assert upsampled.shape == (2, 1, height, width, 6)
+        assert labels.dtype == jnp.uint8
+        assert labels.shape == (2, 1, height, width)
+        chosen = np.take_along_axis(np.asarray(upsampled), np.asarray(labels)[..., None], axis=-1)
+        # Where two classes tie up to rounding, either will do.
+        np.testing.assert_allclose(chosen[..., 0], upsampled.max(axis=-1), rtol=0, atol=1e-5)
+        assert (labels == upsampled.argmax(axis=-1)).mean() > 0.999
+
+
+def test_upsampled_scores_are_those_of_a_loop():
+    """Pixel `i` lies at `(i + 0.5) / stride - 0.5` cells; the border is repeated."""
+    scores = np.random.default_rng(0).standard_normal((3, 4, 2), np.float32)
+    found = upsample_scores(scores, stride=4, height=11, width=16)
+    for row, column in np.ndindex(11, 16):
+        y, x = (np.clip((i + 0.5) / 4 - 0.5, 0, n - 1) for i, n in ((row, 3), (column, 4)))
+        top, left = min(int(y), 1), min(int(x), 2)
+        down, right = y - top, x - left
+        expected = (1 - down) * (
+            (1 - right) * scores[top, left] + right * scores[top, left + 1]
+        ) + down * ((1 - right) * scores[top + 1, left] + right * scores[top + 1, left + 1])
+        np.testing.assert_allclose(found[row, column], expected, atol=1e-5)
