@@ -18,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO) ## measure the schemes on a short clip, into runs/demo
-	$(BIN)/python -m experiments.camvid --out runs/demo
+	$(BIN)/python -m experiments.camvid --out runs/demo --resume
 
 test: $(DEV) ## run the tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"

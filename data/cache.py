@@ -62,7 +62,7 @@ def unpack_motion(motion: Int16[np.ndarray, "*b h w 2"]) -> Float[np.ndarray, "*
 
 def encode_record(
     frames: UInt8[np.ndarray, "t H W 3"],
-    labels: UInt8[np.ndarray, "t H W"],
+    labels: UInt8[np.ndarray, "s h w"],
     *,
     rate: float | Fraction,
 ) -> dict[str, Any]:
@@ -168,7 +168,8 @@ def load_examples(path: Path) -> list[Example]:
         ValueError: If it holds something else, or was cut off.
     """
     try:
-        with np.load(path) as stored:
+        # Opened here, as NumPy leaves a broken file open.
+        with Path(path).open("rb") as file, np.load(file) as stored:
             if str(stored["format"]) != FORMAT:
                 raise KeyError("format")
             return [
@@ -186,6 +187,6 @@ def _to_arrays(example: Example) -> dict[str, np.ndarray]:
     return example._asdict() | {"motion": pack_motion(example.motion)}
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Example:
+def _from_arrays(arrays: Mapping[str, Any]) -> Example:
     example = Example(**{name: arrays[name] for name in Example._fields})
     return example._replace(motion=unpack_motion(example.motion))

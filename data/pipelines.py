@@ -118,13 +118,14 @@ def augmented_batches(
             f"the examples of a batch must have the same number of frames, but they have {lengths}"
         )
 
-    def make(place: np.ndarray) -> list[np.ndarray]:
+    def make(place: np.int64) -> list[np.ndarray]:
         step, position = divmod(int(place), batch_size)
         index = batch_indices(len(examples), batch_size, seed=seed, step=step)[position]
         generator = np.random.default_rng((seed, 1, step, position))
         made = augment(examples[index], config, generator=generator)
         return [np.ascontiguousarray(part) for part in made]
 
+    @tf.autograph.experimental.do_not_convert
     def make_tensors(place: tf.Tensor) -> Example:
         types = [part.dtype for part in examples[0]]
         return Example(*tf.numpy_function(make, [place], types, stateful=False))

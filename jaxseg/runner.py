@@ -163,7 +163,14 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
         state, scores = scheme.step(params, state, gop)
         return state, predict_labels(scores, stride=net.stride, height=height, width=width)
 
-    return Labeller(jax.jit(scheme.init), jax.jit(step), scheme.reads_all_frames)
+    compiled_init = jax.jit(scheme.init)
+
+    def init(params: Params, gop: Gop) -> Any:
+        # The first frame is all that a state may depend on; without the rest of the
+        # motion, one compilation serves intervals of every length.
+        return compiled_init(params, gop._replace(motion=gop.motion[:1]))
+
+    return Labeller(init, jax.jit(step), scheme.reads_all_frames)
 
 
 def label_gops(

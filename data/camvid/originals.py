@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from PIL import Image
 
 from data.camvid.reading import (
@@ -98,14 +98,13 @@ def labels_from_colours(
         DataError: If a colour is none of the 32.
     """
     label_of = {
-        _codes(np.array(colour)).item(): CAMVID.names.index(name)
-        if name in CAMVID.names
-        else IGNORE_LABEL
+        colour: CAMVID.names.index(name) if name in CAMVID.names else IGNORE_LABEL
         for name, members in ORIGINAL_CLASSES.items()
         for colour in members.values()
     }
-    known = np.array(sorted(label_of))
-    codes = _codes(colours)
+    # In ascending order colours have ascending codes.
+    known_colours = sorted(label_of)
+    known, codes = _codes(np.array(known_colours, np.uint8)), _codes(colours)
     at = np.searchsorted(known, codes).clip(max=len(known) - 1)
     unknown = np.argwhere(known[at] != codes)
     if unknown.size:
@@ -114,7 +113,7 @@ def labels_from_colours(
             f"{source}: the colour {tuple(colours[y, x].tolist())} at row {y}, column {x} is none "
             "of CamVid's 32 classes; use the original labels, neither scaled nor recompressed"
         )
-    return np.array([label_of[code] for code in known.tolist()], np.uint8)[at]
+    return np.array([label_of[colour] for colour in known_colours], np.uint8)[at]
 
 
 def list_originals(data_dir: Path, split: str) -> list[tuple[Path, Path]]:
@@ -316,5 +315,5 @@ def _check_same(
         )
 
 
-def _codes(colours: np.ndarray) -> np.ndarray:
+def _codes(colours: UInt8[np.ndarray, "*b 3"]) -> Int32[np.ndarray, "*b"]:
     return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)

@@ -50,14 +50,14 @@ def _label_one(scores: Float[Array, "h w k"], stride: int) -> Array:
     # Along a line, the pixels between two cells' centres mix those two cells, with
     # the same weights everywhere; beyond the outermost centres the border is repeated.
     share = jnp.asarray((np.arange(stride) + 0.5) / stride, scores.dtype)
+    across, down = share[None, None, None], share[:, None]
     planes = jnp.pad(jnp.moveaxis(scores, -1, 0), ((0, 0), (1, 1), (1, 1)), mode="edge")
     left, right = planes[:, :, :-1, None], planes[:, :, 1:, None]
-    lines = (left * (1 - share) + right * share).reshape(num_classes, height + 2, -1)
+    lines = (left * (1 - across) + right * across).reshape(num_classes, height + 2, -1)
     lines = jnp.moveaxis(lines, 0, 1)
 
     def label_band(pair: tuple[Array, Array]) -> Array:
-        upper, lower = pair
-        down = share[:, None]
+        upper, lower = (line[:, None] for line in pair)
         best = upper[0] * (1 - down) + lower[0] * down
         label = jnp.zeros(best.shape, jnp.uint8)
         for index in range(1, num_classes):

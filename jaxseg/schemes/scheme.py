@@ -15,7 +15,7 @@ class Scheme(NamedTuple):
     """A way to label a video, one interval at a time.
 
     Attributes:
-        init: `(params, gop) -> state`, from the first interval.
+        init: `(params, gop) -> state`, from the first interval's first frame.
         step: `(params, state, gop) -> (state, scores [t, h, w, k])`: the scores of
             the interval's frames.  Pure; scanned by `runner`.
         reads_all_frames: Whether `gop.frames` must hold every frame's pixels; else

@@ -106,7 +106,15 @@ def test_files_of_another_kind_are_refused(pan, tmp_path):
         load_examples(tmp_path / "none.npz")
 
 
-def test_a_failed_save_leaves_nothing(pan, tmp_path):
-    with pytest.raises(AttributeError):
-        save_examples(tmp_path / "a.npz", [pan(0), None])
-    assert not list(tmp_path.iterdir())
+def test_a_failed_save_leaves_what_was_there(pan, tmp_path, monkeypatch):
+    save_examples(tmp_path / "a.npz", [pan(0)])
+
+    def fill_disk(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_examples(tmp_path / "a.npz", [pan(1)])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert len(load_examples(tmp_path / "a.npz")) == 1

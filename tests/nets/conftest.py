@@ -21,5 +21,5 @@ def _draw_variables(shapes: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def draw_variables():
-    """Fill a tree of shapes with numbers none of which is special, where initializers take 0 or 1."""
+    """Fill a tree of shapes with numbers other than the 0 and 1 of the initializers."""
     return _draw_variables

@@ -57,10 +57,10 @@ def test_max_pool_is_that_of_a_loop(shape):
         np.testing.assert_array_equal(found[index], slow_max_pool(x[index]))
 
 
-@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("shape", SIZES[:2])
 def test_max_pool_sends_its_gradient_to_the_maxima(shape):
     x, weight = draw(*shape, 4), draw(*(-(-side // 2) for side in shape), 4)
-    found = jax.grad(lambda x: jnp.sum(weight * max_pool(x)))(jnp.asarray(x))
+    found = jax.jit(jax.grad(lambda x: jnp.sum(weight * max_pool(x))))(x)
     pooled, expected = slow_max_pool(x), np.zeros_like(x)
     for row, column, channel in np.ndindex(pooled.shape):
         is_maximum = x[..., channel] == pooled[row, column, channel]

@@ -1,0 +1,83 @@
+"""`jaxseg segment`: a video in, the same video with its labels drawn over it out."""
+
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxseg import codec
+from jaxseg.arrays import CodedFrame
+from jaxseg.checkpoints import load_model
+from jaxseg.draw import overlay
+from jaxseg.runner import segment
+from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
+
+MAKE_SCHEME = {
+    "per-frame": per_frame,
+    "copy-last": copy_last,
+    "prop-mv": prop_mv,
+    "interp-mv": interp_mv,
+}
+
+
+def segment_file(
+    video: Path, output: Path, *, checkpoint: Path, scheme: str, interval: int
+) -> None:
+    """Label every frame of a file and write the overlay, in constant memory.
+
+    A stream whose vectors are ambiguous (B-frames, several references) is
+    re-encoded first, into a temporary file beside the output.
+
+    Args:
+        video: The file to read.
+        output: The video to write; appears only once it is complete.
+        checkpoint: A run's folder.
+        scheme: A key of `MAKE_SCHEME`.
+        interval: Frames from one keyframe to the next.
+
+    Raises:
+        CheckpointError: If the folder holds no model.
+        CodecError: If the video cannot be read or the output written.
+    """
+    facts = codec.probe(video)
+    if video.resolve() == output.resolve():
+        raise codec.CodecError(f"{output}: is the input itself; give another name by -o")
+    model = load_model(checkpoint)
+    with ExitStack() as stack:
+        if facts.has_motion and not facts.is_exact:
+            print(f"{video}: re-encoding first, for {'; '.join(facts.why)}", file=sys.stderr)
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix=".jaxseg-", dir=output.parent)
+            )
+            exact = Path(folder) / "exact.mp4"
+            codec.transcode(video, exact)
+            video = exact
+        pixels: deque[np.ndarray] = deque()
+        labels = segment(
+            _keeping_pixels(codec.read_frames(video), pixels),
+            model.net,
+            model.params,
+            make_scheme=MAKE_SCHEME[scheme],
+            interval=interval,
+        )
+        with codec.open_writer(
+            output, width=facts.width, height=facts.height, rate=facts.rate
+        ) as writer:
+            for one in tqdm(
+                labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
+            ):
+                writer.write(overlay(pixels.popleft(), one, palette=model.classes.palette))
+
+
+def _keeping_pixels(
+    frames: Iterable[CodedFrame], pixels: deque[np.ndarray]
+) -> Iterator[CodedFrame]:
+    """Remember each frame's pixels until its labels come, an interval or two later."""
+    for frame in frames:
+        pixels.append(frame.rgb())
+        yield frame
