@@ -58,9 +58,7 @@ def training_batch(
     """
     chosen = batch_indices(len(examples), batch_size, seed=seed, step=step)
     made = [
-        augment(
-            examples[index], config, generator=np.random.default_rng((seed, 1, step, position))
-        )
+        augment(examples[index], config, generator=np.random.default_rng((seed, 1, step, position)))
         for position, index in enumerate(chosen)
     ]
     frames = np.stack([example.frames[0] for example in made])

@@ -109,9 +109,7 @@ def decode_record(record: Mapping[str, Any]) -> Example:
     return _from_arrays({**record, "frames": frames})
 
 
-def decode_frames(
-    data: bytes, *, like: UInt8[np.ndarray, "t H W"]
-) -> UInt8[np.ndarray, "t H W 3"]:
+def decode_frames(data: bytes, *, like: UInt8[np.ndarray, "t H W"]) -> UInt8[np.ndarray, "t H W 3"]:
     """Decode the pixels of a record.
 
     Args:

@@ -98,9 +98,7 @@ def labelled_clip(clip: Clip, labels: UInt8[np.ndarray, "t H W"]) -> Example:
             f"labels have shape {labels.shape}, but their frames {clip.frames.shape[:3]} "
             "(frames, height, width); each frame needs labels of its own size"
         )
-    return Example(
-        clip.frames, labels, clip.motion, clip.inter, clip.picture_types, clip.is_cut
-    )
+    return Example(clip.frames, labels, clip.motion, clip.inter, clip.picture_types, clip.is_cut)
 
 
 def check_labels(

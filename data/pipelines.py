@@ -161,9 +161,7 @@ def training_batches(
     Yields:
         Frames `[b, H, W, 3]` and labels `[b, H, W]`.
     """
-    for batch in augmented_batches(
-        examples, config, batch_size=batch_size, seed=seed, start=start
-    ):
+    for batch in augmented_batches(examples, config, batch_size=batch_size, seed=seed, start=start):
         yield batch.frames[:, 0], batch.labels[:, 0]
 
 

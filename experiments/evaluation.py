@@ -1,13 +1,11 @@
-"""The evaluation stage: a trained net and labelled sequences in, accuracy against throughput out."""
+"""The evaluation stage: a trained net and labelled sequences in, accuracy and speed out."""
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Int64, UInt8
 from tqdm import tqdm
@@ -16,20 +14,14 @@ from data.examples import Example, labelled_clip
 from data.examples import Sequence as LabelledSequence
 from experiments.results import write_markdown, write_results
 from experiments.settings import EvaluationConfig
+from experiments.timing import gops_of, prepare_step, time_in_turn
 from jaxseg import codec
-from jaxseg.arrays import Clip, Gop
+from jaxseg.arrays import Clip
 from jaxseg.checkpoints import Model
 from jaxseg.draw import legend, overlay, plot_accuracy_throughput
 from jaxseg.metrics import class_iou, confusion_matrix, mean_iou, temporal_consistency
 from jaxseg.nets import Net
-from jaxseg.runner import (
-    Labeller,
-    compile_scheme,
-    cut_into_gops,
-    frames_of_clip,
-    label_gops,
-)
-from jaxseg.schedules import fixed
+from jaxseg.runner import Labeller, compile_scheme, label_gops
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
 from jaxseg.warping import PropagateFn, propagate, propagate_composed
 
@@ -45,9 +37,6 @@ COLUMNS = (
     "keyframe_ms",
     "intermediate_ms",
 )
-
-MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 5, 20, 1.0
-"""A step is timed so often, unless that takes longer than enough."""
 
 
 class Measured(NamedTuple):
@@ -140,7 +129,7 @@ def evaluate_stage(
         name: compile_scheme(model.net, make_scheme(model.net), height=height, width=width)
         for name, make_scheme in schemes_by_name(config).items()
     }
-    baseline = prepare_step(labellers["per-frame"], model, clips[0], interval=1)
+    baseline = prepare_step(labellers["per-frame"], model.params, clips[0], interval=1)
     work = [("per-frame", 1)] + [
         (name, interval)
         for name in labellers
@@ -157,7 +146,7 @@ def evaluate_stage(
             interval=interval,
             num_phases=config.num_phases,
         )
-        step = prepare_step(labellers[name], model, clips[0], interval=interval)
+        step = prepare_step(labellers[name], model.params, clips[0], interval=interval)
         keyframe_ms, interval_ms = time_in_turn(baseline, step)
         rows.append(
             {
@@ -187,7 +176,7 @@ def evaluate_stage(
     write_results(out / "results.json", rows, provenance=provenance)
     write_markdown(out / "results.md", rows, columns=COLUMNS, provenance=provenance)
     plot_accuracy_throughput(rows, out / "accuracy_throughput.png", title=title)
-    overlay_gops = _gops(
+    overlay_gops = gops_of(
         clips[0], labellers["interp-mv"], interval=config.overlay_interval, phase=0
     )
     labels = label_gops(labellers["interp-mv"], model.params, overlay_gops)
@@ -225,14 +214,11 @@ def measure_accuracy(
     total = np.zeros((num_classes, num_classes), np.int64)
     farthest = np.zeros_like(total)
     consistency = []
-    if name.startswith("interp"):
-        far = {interval // 2, (interval + 1) // 2}
-    else:
-        far = {interval - 1}
+    far = {interval // 2, (interval + 1) // 2} if name == "interp-mv" else {interval - 1}
     phases = np.unique(np.linspace(0, interval, num_phases, endpoint=False).astype(int))
     for example in examples:
         for phase in phases if num_phases < interval else range(interval):
-            gops = _gops(_clip_of(example), labeller, interval=interval, phase=int(phase))
+            gops = gops_of(_clip_of(example), labeller, interval=interval, phase=int(phase))
             start, predicted = 0, []
             for gop, labels in zip(gops, label_gops(labeller, model.params, gops), strict=True):
                 is_whole = len(labels) == interval and bool(gop.is_linked)
@@ -249,52 +235,6 @@ def measure_accuracy(
                 temporal_consistency(np.concatenate(predicted), example.motion, example.inter)
             )
     return Measured(total, farthest, statistics.mean(consistency))
-
-
-def prepare_step(
-    labeller: Labeller, model: Model, clip: Clip, *, interval: int
-) -> Callable[[], None]:
-    """Compile one interval's step, and make a function that runs it once.
-
-    Args:
-        labeller: The compiled scheme.
-        model: The net's variables.
-        clip: Where the interval is taken from.
-        interval: Frames an interval.
-
-    Returns:
-        Runs the step: pixels and motion in host memory in, labels in host memory out.
-    """
-    gop = _gops(clip, labeller, interval=interval, phase=0)[0]
-    state = labeller.init(model.params, gop)
-
-    def run() -> None:
-        np.asarray(jax.block_until_ready(labeller.step(model.params, state, gop)[1]))
-
-    run()
-    return run
-
-
-def time_in_turn(*steps: Callable[[], None]) -> list[float]:
-    """Time functions turn by turn, so that a machine's changes of pace hit all alike.
-
-    Args:
-        *steps: What to time.
-
-    Returns:
-        Milliseconds of each, the median of several runs.
-    """
-    rounds: list[list[float]] = []
-    while len(rounds) < MIN_REPEATS or (
-        len(rounds) < MAX_REPEATS and np.sum(rounds) < ENOUGH_SECONDS
-    ):
-        seconds = []
-        for step in steps:
-            began = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - began)
-        rounds.append(seconds)
-    return [1000 * statistics.median(each) for each in zip(*rounds, strict=True)]
 
 
 def write_overlay(
@@ -322,18 +262,6 @@ def write_overlay(
         for frame, one in zip(clip.frames, every, strict=True)
     )
     codec.encode(pictures, path, rate=rate)
-
-
-def _gops(clip: Clip, labeller: Labeller, *, interval: int, phase: int) -> list[Gop]:
-    return list(
-        cut_into_gops(
-            frames_of_clip(clip),
-            schedule=fixed(interval),
-            max_length=interval,
-            reads_all_frames=labeller.reads_all_frames,
-            phase=phase,
-        )
-    )
 
 
 def _clip_of(example: Example) -> Clip:

@@ -50,6 +50,8 @@ class Experiment:
         evaluation: What is measured.
         batch_size: Pictures a step.
         seed: Of initial weights, order and augmentation.
+        weights: A published ResNet (.pth or .safetensors) to begin with; None for
+            random weights.
     """
 
     net: NetConfig
@@ -58,6 +60,7 @@ class Experiment:
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     batch_size: int = 8
     seed: int = 0
+    weights: Path | None = None
 
 
 def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, Any]) -> None:
@@ -68,7 +71,7 @@ def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, A
         experiment: The settings.
         provenance: When, from which code and on what the run began.
     """
-    content = {"experiment": dataclasses.asdict(experiment), "provenance": provenance}
+    content = {"experiment": _plain(experiment), "provenance": provenance}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -83,15 +86,21 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
         SettingsError: If anything but the evaluation differs; names the first difference.
     """
     before = json.loads(path.read_text())["experiment"]
-    now = json.loads(json.dumps(dataclasses.asdict(experiment)))
-    for part in ("net", "train", "augment", "batch_size", "seed"):
-        if before[part] != now[part]:
-            if isinstance(now[part], dict):
-                key = next(k for k in now[part] if before[part].get(k) != now[part][k])
-                part, old, new = f"{part}.{key}", before[part].get(key), now[part][key]
-            else:
-                old, new = before[part], now[part]
-            raise SettingsError(
-                f"{path.parent}: was begun with {part} = {old}, not {new}; "
-                "resume with the same settings, or give another --out"
+    now = _plain(experiment)
+    for part in (part for part in now if part != "evaluation"):
+        old, new = ({part: one.get(part)} for one in (before, now))
+        if isinstance(now[part], dict):
+            old, new = (
+                {f"{part}.{key}": one[key] for key in one} for one in (before[part], now[part])
             )
+        for key in new:
+            if old.get(key) != new[key]:
+                raise SettingsError(
+                    f"{path.parent}: was begun with {key} = {old.get(key)}, not {new[key]}; "
+                    "resume with the same settings, or give another --out"
+                )
+
+
+def _plain(experiment: Experiment) -> dict[str, Any]:
+    """Turn settings into what JSON gives back."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment), default=str))

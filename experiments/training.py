@@ -12,6 +12,7 @@ from experiments.settings import Experiment
 from jaxseg.arrays import Frames, Labels, Params
 from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import Classes
+from jaxseg.convert import load_backbone, read_weights
 from jaxseg.geometry import pad_frames
 from jaxseg.losses import balanced_weights
 from jaxseg.metrics import confusion_matrix, mean_iou
@@ -47,6 +48,10 @@ def train_stage(
     latest = checkpoints.latest()
     if latest is None:
         write_model_card(out, experiment.net, classes)
+        if experiment.weights is not None:
+            weights = read_weights(experiment.weights)
+            params = load_backbone(state.params, weights)
+            state = state._replace(params=params)
     else:
         restored = checkpoints.restore(
             latest, params=state.params, training=state._replace(params={})
@@ -97,11 +102,11 @@ def held_out_miou(
         return predict_labels(scores, stride=net.stride, height=height, width=width)
 
     def evaluate(params: Params) -> dict[str, float]:
-        confusion = sum(
-            confusion_matrix(truth, np.asarray(label(params, frame)), num_classes=net.num_classes)
-            for frames, labels in held_out
-            for frame, truth in zip(frames, labels, strict=True)
-        )
+        confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
+        for frames, labels in held_out:
+            for frame, truth in zip(frames, labels, strict=True):
+                predicted = np.asarray(label(params, frame))
+                confusion += confusion_matrix(truth, predicted, num_classes=net.num_classes)
         return {"miou": float(mean_iou(confusion))}
 
     return evaluate

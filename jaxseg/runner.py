@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxseg.arrays import Clip, CodedFrame, Gop, Params, PictureType, Scores
+from jaxseg.arrays import Clip, CodedFrame, Gop, Labels, Params, PictureType, Scores
 from jaxseg.nets import Net, predict_labels
 from jaxseg.schedules import ScheduleFn, fixed
 from jaxseg.schemes import Scheme, interp_mv
@@ -25,7 +26,7 @@ class Labeller(NamedTuple):
     """
 
     init: Callable[[Params, Gop], Any]
-    step: Callable[[Params, Any, Gop], tuple[Any, jax.Array]]
+    step: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     reads_all_frames: bool
 
 
@@ -52,7 +53,7 @@ def frames_of_clip(clip: Clip) -> Iterator[CodedFrame]:
             motion=clip.motion[index],
             inter=clip.inter[index],
             residual=None if clip.residual is None else clip.residual[index],
-            rgb=lambda frame=frame: frame,
+            rgb=partial(np.asarray, frame),
         )
 
 
@@ -95,8 +96,8 @@ def cut_into_gops(
             frames=np.stack(stored),
             motion=np.stack([*steps, *[still] * (max_length - len(steps))]),
             next_frame=pixels[0] if next_frame is None else next_frame,
-            length=np.int32(length),
-            is_linked=np.bool_(is_linked),
+            length=np.asarray(length, np.int32),
+            is_linked=np.asarray(is_linked),
         )
 
     failure: Exception | None = None
@@ -159,7 +160,7 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
         The compiled functions.  Compilation happens at their first call.
     """
 
-    def step(params: Params, state: Any, gop: Gop) -> tuple[Any, jax.Array]:
+    def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Labels]:
         state, scores = scheme.step(params, state, gop)
         return state, predict_labels(scores, stride=net.stride, height=height, width=width)
 
@@ -189,7 +190,7 @@ def label_gops(
         `[t, H, W]` uint8, the labels of each interval's real frames.
     """
     state: Any = None
-    pending: deque[tuple[jax.Array, int]] = deque()
+    pending: deque[tuple[Labels, int]] = deque()
     failure: Exception | None = None
     source = iter(gops)
     while True:

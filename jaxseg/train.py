@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -180,7 +181,8 @@ def train(
         config: How to train.
         checkpoints: Where states go: the latest, and the one of the best "miou".
         evaluate_fn: `params -> {"miou": ...}`, on data that is not trained on.
-        log_path: A JSONL file, a line a step with its loss, a line an evaluation.
+        log_path: A JSONL file, a line a step with its loss, a line an evaluation;
+            TensorBoard's log lies beside it where tensorboardX is installed.
         quiet: Show no progress bar.
 
     Returns:
@@ -195,7 +197,13 @@ def train(
     bar = tqdm(
         total=config.num_steps, initial=first, unit="step", disable=quiet, dynamic_ncols=True
     )
-    with log_path.open("a", buffering=1) as log, bar:
+    with log_path.open("a", buffering=1) as lines, tensorboard(log_path.parent) as draw, bar:
+
+        def record(step: int, **values: float) -> None:
+            lines.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                draw(name, value, step)
+
         for step in range(first + 1, config.num_steps + 1):
             began = time.perf_counter()
             state, loss = step_fn(state, *next(stream))
@@ -205,16 +213,34 @@ def train(
                     f"the loss is {value} at step {step}; lower learning_rate "
                     f"(now {config.learning_rate}) and resume"
                 )
-            row = {"step": step, "loss": value, "seconds": time.perf_counter() - began}
-            log.write(json.dumps(row) + "\n")
+            record(step, loss=value, seconds=time.perf_counter() - began)
             bar.update()
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
             if step % config.evaluate_every == 0 or step == config.num_steps:
                 metrics = evaluate_fn(state.params)
-                log.write(json.dumps({"step": step, **metrics}) + "\n")
+                record(step, **metrics)
                 checkpoints.save(step, state.params, state._replace(params={}), metrics=metrics)
                 bar.write(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
     return state
+
+
+@contextmanager
+def tensorboard(folder: Path) -> Iterator[Callable[[str, float, int], None]]:
+    """Open TensorBoard's log of a run, where tensorboardX is installed.
+
+    Args:
+        folder: The run's folder; the log goes into `tensorboard/` there.
+
+    Yields:
+        `(name, value, step)`, which adds a point; does nothing without tensorboardX.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        yield lambda name, value, step: None
+        return
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        yield writer.add_scalar
 
 
 def _forget_after(log_path: Path, step: int) -> None:

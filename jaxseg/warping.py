@@ -1,6 +1,6 @@
 """Carry feature maps along motion: a bilinear pull, chained or composed."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def accumulate(motion: Motion) -> Motion:
     """
     steps = jnp.moveaxis(jnp.asarray(motion, jnp.float32), -4, 0)
 
-    def join(total: Array, step: Array) -> tuple[Array, Array]:
+    def join(total: Any, step: Any) -> tuple[Any, Any]:
         total = compose(step, total)
         return total, total
 
@@ -119,7 +119,7 @@ def propagate(features: Features, motion: Motion) -> Features:
     """
     steps = jnp.moveaxis(jnp.asarray(motion, jnp.float32), -4, 0)
 
-    def carry(current: Array, step: Array) -> tuple[Array, Array]:
+    def carry(current: Any, step: Any) -> tuple[Any, Any]:
         current = warp(current, step)
         return current, current
 

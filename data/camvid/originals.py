@@ -132,7 +132,9 @@ def list_originals(data_dir: Path, split: str) -> list[tuple[Path, Path]]:
     listing = Path(data_dir) / f"{split}.txt"
     if not listing.is_file():
         raise DataError(f"{listing}: no such file; {WHERE_FROM}: its lists say what is whose split")
-    names = [Path(line.split()[0]).stem for line in listing.read_text().splitlines() if line.split()]
+    names = [
+        Path(line.split()[0]).stem for line in listing.read_text().splitlines() if line.split()
+    ]
     pairs = [
         (Path(data_dir, PICTURES, f"{name}.png"), Path(data_dir, LABELS, f"{name}_L.png"))
         for name in names

@@ -95,7 +95,9 @@ def read_pair(picture: Path, annotation: Path) -> Example:
         )
     labels = np.where(ids == VOID, IGNORE_LABEL, ids).astype(np.uint8)
     try:
-        return still(frame, check_labels(labels, num_classes=len(CAMVID.names), source=str(annotation)))
+        return still(
+            frame, check_labels(labels, num_classes=len(CAMVID.names), source=str(annotation))
+        )
     except ValueError as error:
         raise DataError(f"{annotation}: {str(error).removeprefix(f'{annotation}: ')}") from error
 

@@ -25,9 +25,7 @@ def read_stills(*, seeds: range, num_frames: int) -> list[Example]:
     return [
         still(picture.frames, picture.labels)
         for seed in seeds
-        for picture in islice(
-            render_frames(seed=seed, rate=1 / SECONDS_BETWEEN_STILLS), num_frames
-        )
+        for picture in islice(render_frames(seed=seed, rate=1 / SECONDS_BETWEEN_STILLS), num_frames)
     ]
 
 

@@ -71,7 +71,9 @@ def segment_file(
             for one in tqdm(
                 labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
             ):
-                writer.write(overlay(pixels.popleft(), one, palette=model.classes.palette))
+                writer.write(
+                    np.asarray(overlay(pixels.popleft(), one, palette=model.classes.palette))
+                )
 
 
 def _keeping_pixels(

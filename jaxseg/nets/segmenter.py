@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -111,6 +111,11 @@ class _Classify(nn.Module):
         return nn.Conv(self.num_classes, (1, 1), name="conv")(nn.relu(projected))
 
 
+def _apply(module: nn.Module, *args: Any, **options: Any) -> Any:
+    # Flax's own type of the result is a union that no caller can use.
+    return module.apply(*args, **options)
+
+
 def segmenter(config: NetConfig) -> Net:
     """Build a net: residual backbone, light decoder if wanted, and task net.
 
@@ -148,21 +153,21 @@ def segmenter(config: NetConfig) -> Net:
             "params": params["params"]["features"],
             "batch_stats": params["batch_stats"],
         }
-        return feature_net.apply(variables, frames, train=False)
+        return _apply(feature_net, variables, frames, train=False)
 
     def project_fn(params: Params, features: Features) -> Features:
-        return project.apply({"params": params["params"]["project"]}, features)
+        return _apply(project, {"params": params["params"]["project"]}, features)
 
     def classify_fn(params: Params, projected: Features) -> Scores:
-        return classify.apply({"params": params["params"]["classify"]}, projected)
+        return _apply(classify, {"params": params["params"]["classify"]}, projected)
 
     def train_scores(params: Params, frames: Frames) -> tuple[Scores, Params]:
         variables = {
             "params": params["params"]["features"],
             "batch_stats": params["batch_stats"],
         }
-        features, updated = feature_net.apply(
-            variables, frames, train=True, mutable=["batch_stats"]
+        features, updated = _apply(
+            feature_net, variables, frames, train=True, mutable=["batch_stats"]
         )
         return classify_fn(params, project_fn(params, features)), updated["batch_stats"]
 

@@ -22,7 +22,9 @@ def pan() -> Callable[..., Example]:
     def make(seed: int, *, count: int = 1, dx: int = 8, dy: int = 0, size=(48, 64)) -> Example:
         height, width = size
         tall, wide = height + dy * count, width + dx * count
-        coarse = np.random.default_rng(seed).integers(NUM_CLASSES, size=(tall // 8 + 1, wide // 8 + 1))
+        coarse = np.random.default_rng(seed).integers(
+            NUM_CLASSES, size=(tall // 8 + 1, wide // 8 + 1)
+        )
         scene = coarse.repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
         labels = np.stack(
             [scene[dy * (count - i) :, dx * (count - i) :][:height, :width] for i in range(count)]
@@ -58,6 +60,8 @@ def tiny_camvid(tmp_path, pan) -> Path:
             ids[0, 0] = 11
             Image.fromarray(frame).save(folder / split / f"{name}.png")
             Image.fromarray(ids).save(folder / f"{split}annot" / f"{name}.png")
-            lines.append(f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png")
+            lines.append(
+                f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png"
+            )
         (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
     return folder

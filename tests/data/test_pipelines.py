@@ -58,7 +58,9 @@ next(batches)
 
 
 def test_the_rest_needs_no_tensorflow():
-    names = "data.cache, data.batches, data.augment, data.camvid, data.camvid.originals, data.street"
+    names = (
+        "data.cache, data.batches, data.augment, data.camvid, data.camvid.originals, data.street"
+    )
     code = f"import sys, {names}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
@@ -72,6 +74,19 @@ def test_a_record_is_decoded_to_what_was_encoded(pan):
     moved = example.motion[1:12][example.inter[1:12]]
     assert np.median(moved, axis=0).tolist() == [-4, 0]
     np.testing.assert_array_equal(example.labels, source.labels)
+
+
+def test_a_record_of_odd_size_is_cut_to_it(pan):
+    source = pan(0, count=2, size=(33, 47))
+    example = decode_record(encode_record(source.frames, source.labels, rate=15))
+    assert example.frames.shape == (2, 33, 47, 3)
+    assert example.motion.shape == (2, 6, 6, 2)
+    assert np.abs(example.frames.astype(int) - source.frames).mean() < 4
+
+
+def test_a_record_of_labels_of_another_size_is_refused(pan):
+    with pytest.raises(ValueError, match=r"labels .*(48, 32).*(48, 64)"):
+        encode_record(pan(0, count=2).frames, pan(0, count=2).labels[:, :, :32], rate=15)
 
 
 def test_saved_examples_are_loaded(pan, tmp_path):

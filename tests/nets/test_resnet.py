@@ -117,10 +117,9 @@ def test_dilation_gives_every_cell_what_a_stride_skips(draw_variables):
     variables = draw_variables(
         jax.eval_shape(lambda: strided.init(jax.random.key(0), x, train=False))
     )
-    coarse, fine = (
-        jax.jit(lambda x, net=net: net.apply(variables, x, train=False))(x)
-        for net in (strided, dilated)
-    )
+    coarse, fine = jax.jit(
+        lambda x: [net.apply(variables, x, train=False) for net in (strided, dilated)]
+    )(x)
     for stage in range(3):
         np.testing.assert_allclose(coarse[stage], fine[stage], rtol=1e-5)
     assert fine[3].shape == (1, 4, 2, 512)
