@@ -87,20 +87,20 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
     """
     before = json.loads(path.read_text())["experiment"]
     now = _plain(experiment)
-    for part in (part for part in now if part != "evaluation"):
-        old, new = ({part: one.get(part)} for one in (before, now))
-        if isinstance(now[part], dict):
-            old, new = (
-                {f"{part}.{key}": one[key] for key in one} for one in (before[part], now[part])
+    for key, new in now.items():
+        old = before.get(key)
+        if key != "evaluation" and old != new:
+            raise SettingsError(
+                f"{path.parent}: was begun with {key} = {old}, not {new}; "
+                "resume with the same settings, or give another --out"
             )
-        for key in new:
-            if old.get(key) != new[key]:
-                raise SettingsError(
-                    f"{path.parent}: was begun with {key} = {old.get(key)}, not {new[key]}; "
-                    "resume with the same settings, or give another --out"
-                )
 
 
 def _plain(experiment: Experiment) -> dict[str, Any]:
-    """Turn settings into what JSON gives back."""
-    return json.loads(json.dumps(dataclasses.asdict(experiment), default=str))
+    """Turn settings into what JSON gives back, the nested ones joined by dots."""
+    content = json.loads(json.dumps(dataclasses.asdict(experiment), default=str))
+    flat = {"evaluation": content.pop("evaluation")}
+    for name, value in content.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): one for key, one in inner.items()}
+    return flat

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.batches import training_batches
 from data.examples import Example, class_counts
-from experiments.settings import Experiment
+from experiments.settings import Experiment, SettingsError
 from jaxseg.arrays import Frames, Labels, Params
 from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import Classes
@@ -38,6 +38,9 @@ def train_stage(
         classes: Names and colours of the classes.
         out: The run's folder; gets `model.json`, `checkpoints/` and `train.jsonl`.
         quiet: Show no progress bar.
+
+    Raises:
+        SettingsError: If the weights to begin with cannot be used.
     """
     net = segmenter(experiment.net)
     optimizer = make_optimizer(experiment.train)
@@ -49,8 +52,10 @@ def train_stage(
     if latest is None:
         write_model_card(out, experiment.net, classes)
         if experiment.weights is not None:
-            weights = read_weights(experiment.weights)
-            params = load_backbone(state.params, weights)
+            try:
+                params = load_backbone(state.params, read_weights(experiment.weights))
+            except (ValueError, ImportError) as error:
+                raise SettingsError(str(error)) from error
             state = state._replace(params=params)
     else:
         restored = checkpoints.restore(
