@@ -90,7 +90,9 @@ def encode_record(
             path = Path(folder) / "clip.mp4"
             encode(frames, path, rate=rate, gop=GOP, quality=QUALITY)
             data, clip = path.read_bytes(), load(path)
-        example = labelled_clip(clip._replace(frames=decode_frames(data, like=labels)), labels)
+        example = labelled_clip(
+            clip._replace(frames=decode_frames(data, size=frames.shape[1:3])), labels
+        )
     arrays = _to_arrays(example)
     del arrays["frames"]
     return {"file": data, "rate": float(rate), **arrays}
@@ -105,26 +107,26 @@ def decode_record(record: Mapping[str, Any]) -> Example:
     Returns:
         The example; frames and motion as the codec gives them.
     """
-    frames = decode_frames(record["file"], like=record["labels"])
+    frames = decode_frames(record["file"], size=record["labels"].shape[1:])
     return _from_arrays({**record, "frames": frames})
 
 
-def decode_frames(data: bytes, *, like: UInt8[np.ndarray, "t H W"]) -> UInt8[np.ndarray, "t H W 3"]:
+def decode_frames(data: bytes, *, size: tuple[int, int]) -> UInt8[np.ndarray, "t H W 3"]:
     """Decode the pixels of a record.
 
     Args:
         data: The bytes of an MP4 or PNG file.
-        like: Labels of the frames' size, to cut off what the codec added to odd ones.
+        size: Height and width, pixels; the codec adds a row or column to odd ones.
 
     Returns:
-        `[t, H, W, 3]` uint8, RGB.
+        `[t, H, W, 3]` uint8, RGB, of that size.
     """
     if data.startswith(PNG_SIGNATURE):
         with Image.open(io.BytesIO(data)) as opened:
             return np.array(opened.convert("RGB"))[None]
-    height, width = like.shape[1:]
+    height, width = size
     convert = VideoReformatter()
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         pictures = [
             convert.reformat(picture, format="rgb24").to_ndarray()[:height, :width]
             for picture in container.decode(video=0)
@@ -140,7 +142,7 @@ def save_examples(path: Path, examples: Sequence[Example]) -> None:
         examples: Of any lengths and sizes.
     """
     path = Path(path)
-    arrays = {"format": np.array(FORMAT), "num_examples": np.array(len(examples))}
+    arrays: dict[str, Any] = {"format": np.array(FORMAT), "num_examples": np.array(len(examples))}
     for index, example in enumerate(examples):
         arrays |= {f"{index}/{name}": array for name, array in _to_arrays(example).items()}
     hidden = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")

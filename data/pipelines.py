@@ -32,7 +32,7 @@ def record_features(**more: Any) -> tfds.features.FeaturesDict:
         The features: a clip or still of any length and size, with a name.
     """
 
-    def packed(*shape: None | int, dtype: Any) -> tfds.features.Tensor:
+    def packed(*shape: int | None, dtype: Any) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="zlib")
 
     return tfds.features.FeaturesDict(

@@ -52,6 +52,7 @@ class Experiment:
         seed: Of initial weights, order and augmentation.
         weights: A published ResNet (.pth or .safetensors) to begin with; None for
             random weights.
+        pipeline: What makes the batches; both make the same ones.
     """
 
     net: NetConfig
@@ -61,6 +62,7 @@ class Experiment:
     batch_size: int = 8
     seed: int = 0
     weights: Path | None = None
+    pipeline: Literal["numpy", "tf.data"] = "numpy"
 
 
 def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, Any]) -> None:
@@ -89,7 +91,7 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
     now = _plain(experiment)
     for key, new in now.items():
         old = before.get(key)
-        if key != "evaluation" and old != new:
+        if key not in ("evaluation", "pipeline") and old != new:
             raise SettingsError(
                 f"{path.parent}: was begun with {key} = {old}, not {new}; "
                 "resume with the same settings, or give another --out"

@@ -64,8 +64,14 @@ def train_stage(
         state = restored["training"]._replace(params=restored["params"])
     counts = class_counts(examples, num_classes=experiment.net.num_classes)
 
+    make_batches = training_batches
+    if experiment.pipeline == "tf.data":
+        from data import pipelines  # Needs TensorFlow.
+
+        make_batches = pipelines.training_batches
+
     def batches(start: int) -> Iterator[tuple[Frames, Labels]]:
-        return training_batches(
+        return make_batches(
             examples,
             experiment.augment,
             batch_size=experiment.batch_size,

@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-
-tfds = pytest.importorskip("tensorflow_datasets")
+import tensorflow_datasets as tfds
 
 from data.camvid import camvid_dataset_builder as camvid
 from data.camvid import read_sequences, read_stills

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import batches
+from data import batches, pipelines
 from data.augment import AugmentConfig
 from data.cache import decode_record, encode_record, load_examples, save_examples
 
@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("start", [0, 3])
 def test_tf_data_gives_the_plain_batches(pan, start):
-    pipelines = pytest.importorskip("data.pipelines")
     stills = [pan(seed) for seed in range(5)]
     options = {"batch_size": 2, "seed": 3, "start": start}
     made = pipelines.training_batches(stills, CONFIG, **options)
@@ -29,7 +28,6 @@ def test_tf_data_gives_the_plain_batches(pan, start):
 
 
 def test_clips_are_augmented_with_their_motion(pan):
-    pipelines = pytest.importorskip("data.pipelines")
     config = AugmentConfig(crop=(32, 32), scales=(0.5, 0.5), flip=1.0)
     examples = [pan(seed, count=3, dx=8, dy=4) for seed in range(2)]
     batch = next(pipelines.augmented_batches(examples, config, batch_size=2, seed=0))
@@ -38,7 +36,6 @@ def test_clips_are_augmented_with_their_motion(pan):
 
 
 def test_clips_of_several_lengths_make_no_batch(pan):
-    pipelines = pytest.importorskip("data.pipelines")
     with pytest.raises(ValueError, match=r"same number of frames, but they have \[1, 2\]"):
         pipelines.augmented_batches([pan(0), pan(0, count=2)], CONFIG, batch_size=2, seed=0)
 
@@ -85,7 +82,7 @@ def test_a_record_of_odd_size_is_cut_to_it(pan):
 
 
 def test_a_record_of_labels_of_another_size_is_refused(pan):
-    with pytest.raises(ValueError, match=r"labels .*(48, 32).*(48, 64)"):
+    with pytest.raises(ValueError, match=r"labels .*48, 32\).*48, 64"):
         encode_record(pan(0, count=2).frames, pan(0, count=2).labels[:, :, :32], rate=15)
 
 
