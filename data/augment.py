@@ -121,7 +121,7 @@ def _scale_frame(
     left: float,
     scale: float,
     size: tuple[int, int],
-) -> UInt8[np.ndarray, "H W 3"]:
+) -> UInt8[np.ndarray, "h w 3"]:
     bottom, right = top + size[0] / scale, left + size[1] / scale
     outside = max(-top, -left, bottom - frame.shape[0], right - frame.shape[1], 0.0)
     margin = int(np.ceil(outside))

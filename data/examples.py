@@ -49,7 +49,7 @@ class Sequence(NamedTuple):
     labels: UInt8[np.ndarray, "t H W"]
 
 
-def still(frame: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "H W"]) -> Example:
+def still(frame: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "h w"]) -> Example:
     """Make an example of a single labelled picture.
 
     Args:

@@ -7,7 +7,8 @@ The first trains a small net on drawn streets and takes minutes on 2 cores.  The
 second trains ResNet-18 with a light decoder from scratch on CamVid's 367 training
 stills, as the SegNet tutorial publishes them, and measures on the 101 consecutive
 frames of `val`; about an hour and a half on 2 cores.  What to expect stands in
-experiments/results/camvid/resnet18-ladder/results.json.
+experiments/results/camvid/resnet18-ladder/results.json.  CAMVID may also hold the
+original pictures and labels of 960x720, and films (see data/camvid/originals.py).
 """
 
 import sys
@@ -18,9 +19,12 @@ import tyro
 
 from data import camvid
 from data.augment import AugmentConfig
+from data.camvid import originals
+from data.examples import still
 from data.street import loading as street
 from experiments.command import DataSet, Options, run_or_explain
 from experiments.settings import EvaluationConfig, Experiment
+from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
 from jaxseg.nets import NetConfig
 from jaxseg.train import TrainConfig
@@ -61,6 +65,22 @@ def data_set(data_dir: Path | None) -> DataSet:
             ),
             read_sequences=lambda: [
                 street.read_sequence(seed=MEASURED_STREET, num_frames=MEASURED_FRAMES)
+            ],
+        )
+    if (data_dir / originals.LABELS).is_dir():
+        return DataSet(
+            title="CamVid val, 960x720",
+            classes=CAMVID,
+            read_stills=lambda: [
+                still(frame, labels)
+                for sequence in originals.read_originals(data_dir, "train")
+                for frame, labels in zip(sequence.frames, sequence.labels, strict=True)
+                if (labels != IGNORE_LABEL).any()
+            ],
+            read_sequences=lambda: [
+                sequence
+                for sequence in originals.read_originals(data_dir, "val")
+                if len(sequence.frames) > 1
             ],
         )
     return DataSet(

@@ -64,7 +64,7 @@ def train_stage(
         state = restored["training"]._replace(params=restored["params"])
     counts = class_counts(examples, num_classes=experiment.net.num_classes)
 
-    make_batches = training_batches
+    make_batches: Callable[..., Iterator[tuple[Frames, Labels]]] = training_batches
     if experiment.pipeline == "tf.data":
         from data import pipelines  # Needs TensorFlow.
 

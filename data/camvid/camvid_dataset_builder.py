@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data.cache import encode_record
-from data.camvid.originals import read_originals, read_runs
-from data.camvid.reading import list_pairs
+from data.camvid.originals import read_originals
+from data.camvid.reading import list_pairs, read_runs
 from data.pipelines import record_features
 
 SPLITS = ("train", "val", "test")

@@ -6,7 +6,7 @@ tutorial, and, where a user has them, films of the drives in `films/`.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,8 @@ from data.camvid.reading import (
     WHERE_FROM,
     DataError,
     Sequence,
-    _follows,
-    _place_in_film,
-    read_pair,
+    place_in_film,
+    read_runs,
 )
 from data.examples import Example, still
 from jaxseg.arrays import IGNORE_LABEL
@@ -172,46 +171,6 @@ def read_original(picture: Path, annotation: Path) -> Example:
         raise DataError(f"{annotation}: {error}") from error
 
 
-def read_runs(
-    pairs: Iterable[tuple[Path, Path]],
-    *,
-    read_fn: Callable[[Path, Path], Example] = read_pair,
-) -> Iterator[Sequence]:
-    """Read labelled pictures, those that follow one another in the film joined.
-
-    Args:
-        pairs: Paths of picture and labels.
-        read_fn: Reads such a pair.
-
-    Yields:
-        Sequences, of one frame for a still; every pair is in one of them.
-
-    Raises:
-        DataError: If a file is unusable, or the sizes in a sequence differ.
-    """
-    runs: list[list[tuple[Path, Path]]] = []
-    places: list[tuple[str, int]] = []
-    for pair in pairs:
-        place = _place_in_film(pair[0])
-        if places and _follows(places, place):
-            runs[-1].append(pair)
-            places.append(place)
-        else:
-            runs.append([pair])
-            places = [place]
-    for run in runs:
-        examples = [read_fn(*pair) for pair in run]
-        numbers = [_place_in_film(picture)[1] for picture, _ in run]
-        if len(sizes := {example.labels.shape for example in examples}) > 1:
-            raise DataError(f"{run[0][0]}: the frames of its sequence differ in size: {sizes}")
-        yield Sequence(
-            name=run[0][0].stem,
-            rate=FILM_RATE / (numbers[1] - numbers[0]) if len(run) > 1 else 0.0,
-            frames=np.concatenate([example.frames for example in examples]),
-            labels=np.concatenate([example.labels for example in examples]),
-        )
-
-
 def read_originals(data_dir: Path, split: str) -> Iterator[Sequence]:
     """Read a split; with real neighbours where there is the film of a drive.
 
@@ -228,7 +187,7 @@ def read_originals(data_dir: Path, split: str) -> Iterator[Sequence]:
     """
     pairs = list_originals(data_dir, split)
     films = sorted(Path(data_dir, FILMS).glob("*"))
-    for drive, group in itertools.groupby(pairs, key=lambda pair: _place_in_film(pair[0])[0]):
+    for drive, group in itertools.groupby(pairs, key=lambda pair: place_in_film(pair[0])[0]):
         film = next((path for path in films if drive[-4:] in path.stem), None)
         if film is None:
             yield from read_runs(group, read_fn=read_original)
@@ -252,7 +211,7 @@ def read_windows(film: Path, pairs: list[tuple[Path, Path]]) -> Iterator[Sequenc
     Raises:
         DataError: If the film is too short, or shows something else than a picture.
     """
-    labelled = {_place_in_film(pair[0])[1]: pair for pair in pairs}
+    labelled = {place_in_film(pair[0])[1]: pair for pair in pairs}
     windows: list[tuple[int, int]] = []
     for number in sorted(labelled):
         first, last = max(0, number - NEIGHBOURS), number + NEIGHBOURS

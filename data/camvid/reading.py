@@ -6,7 +6,7 @@ name.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,46 @@ def read_stills(data_dir: Path, split: str) -> list[Example]:
     return [read_pair(*pair) for pair in list_pairs(data_dir, split)]
 
 
+def read_runs(
+    pairs: Iterable[tuple[Path, Path]],
+    *,
+    read_fn: Callable[[Path, Path], Example] = read_pair,
+) -> Iterator[Sequence]:
+    """Read labelled pictures, those that follow one another in the film joined.
+
+    Args:
+        pairs: Paths of picture and labels.
+        read_fn: Reads such a pair.
+
+    Yields:
+        Sequences, of one frame for a still; every pair is in one of them.
+
+    Raises:
+        DataError: If a file is unusable, or the sizes in a sequence differ.
+    """
+    runs: list[list[tuple[Path, Path]]] = []
+    places: list[tuple[str, int]] = []
+    for pair in pairs:
+        place = place_in_film(pair[0])
+        if places and _follows(places, place):
+            runs[-1].append(pair)
+            places.append(place)
+        else:
+            runs.append([pair])
+            places = [place]
+    for run in runs:
+        examples = [read_fn(*pair) for pair in run]
+        numbers = [place_in_film(picture)[1] for picture, _ in run]
+        if len(sizes := {example.labels.shape for example in examples}) > 1:
+            raise DataError(f"{run[0][0]}: the frames of its sequence differ in size: {sizes}")
+        yield Sequence(
+            name=run[0][0].stem,
+            rate=FILM_RATE / (numbers[1] - numbers[0]) if len(run) > 1 else 0.0,
+            frames=np.concatenate([example.frames for example in examples]),
+            labels=np.concatenate([example.labels for example in examples]),
+        )
+
+
 def read_sequences(data_dir: Path, split: str) -> Iterator[Sequence]:
     """Read the runs of a split that follow one another in the film.
 
@@ -131,20 +171,23 @@ def read_sequences(data_dir: Path, split: str) -> Iterator[Sequence]:
     Raises:
         DataError: If files are missing or unusable.
     """
-    run: list[tuple[Path, Path]] = []
-    places: list[tuple[str, int]] = []
-    for pair in [*list_pairs(data_dir, split), None]:
-        place = _place_in_film(pair[0]) if pair else ("", 0)
-        if places and not _follows(places, place):
-            if len(places) > 1:
-                yield _read_run(run, places)
-            run, places = [], []
-        if pair:
-            run.append(pair)
-            places.append(place)
+    for sequence in read_runs(list_pairs(data_dir, split)):
+        if len(sequence.frames) > 1:
+            yield sequence
 
 
-def _place_in_film(picture: Path) -> tuple[str, int]:
+def place_in_film(picture: Path) -> tuple[str, int]:
+    """Tell from its name where in the film a picture comes from.
+
+    Args:
+        picture: Its path, such as `0016E5_07959.png`.
+
+    Returns:
+        The drive, and the number of the frame.
+
+    Raises:
+        DataError: If the name is not of that form.
+    """
     match = FRAME_NAME.match(picture.stem)
     if match is None:
         raise DataError(f"{picture}: the name does not end in the number of a frame")
@@ -156,16 +199,3 @@ def _follows(places: list[tuple[str, int]], place: tuple[str, int]) -> bool:
     if place[0] != places[-1][0] or not 0 < gap <= LARGEST_GAP:
         return False
     return len(places) < 2 or gap == places[-1][1] - places[-2][1]
-
-
-def _read_run(run: list[tuple[Path, Path]], places: list[tuple[str, int]]) -> Sequence:
-    examples = [read_pair(*pair) for pair in run]
-    sizes = {example.labels.shape for example in examples}
-    if len(sizes) > 1:
-        raise DataError(f"{run[0][0]}: the frames of its sequence differ in size: {sorted(sizes)}")
-    return Sequence(
-        name=f"{places[0][0]}_{places[0][1]:05d}",
-        rate=FILM_RATE / (places[1][1] - places[0][1]),
-        frames=np.concatenate([example.frames for example in examples]),
-        labels=np.concatenate([example.labels for example in examples]),
-    )
