@@ -7,7 +7,6 @@ decoding, so that training can begin at once, without TensorFlow.
 
 import io
 import tempfile
-import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -22,6 +21,7 @@ from PIL import Image
 
 from data.examples import QUARTER_PIXELS, Example, labelled_clip, still
 from jaxseg.codec import encode, load
+from jaxseg.files import replacing
 
 GOP = 12
 """Frames from one I-frame of a stored clip to the next."""
@@ -141,17 +141,11 @@ def save_examples(path: Path, examples: Sequence[Example]) -> None:
         path: The file, `.npz`.
         examples: Of any lengths and sizes.
     """
-    path = Path(path)
     arrays: dict[str, Any] = {"format": np.array(FORMAT), "num_examples": np.array(len(examples))}
     for index, example in enumerate(examples):
         arrays |= {f"{index}/{name}": array for name, array in _to_arrays(example).items()}
-    hidden = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with hidden.open("wb") as file:
-            np.savez(file, **arrays)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
+    with replacing(path) as hidden, hidden.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_examples(path: Path) -> list[Example]:

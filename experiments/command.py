@@ -122,7 +122,14 @@ def run_or_explain(options: Options, data_set: DataSet, *, argv: Sequence[str]) 
     """
     try:
         run(options, data_set, argv=argv)
-    except (SettingsError, CheckpointError, DataError, CodecError, OSError) as error:
+    except (
+        SettingsError,
+        CheckpointError,
+        DataError,
+        CodecError,
+        FloatingPointError,
+        OSError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

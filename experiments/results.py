@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
+from jaxseg.files import write_text
+
 Row: TypeAlias = Mapping[str, Any]
 
 _PACKAGES = (
@@ -74,9 +76,7 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write_results(
-    path: str | os.PathLike[str], rows: Sequence[Row], *, provenance: Mapping[str, Any]
-) -> None:
+def write_results(path: str | Path, rows: Sequence[Row], *, provenance: Mapping[str, Any]) -> None:
     """Write a results file, whole or not at all.
 
     Args:
@@ -93,10 +93,10 @@ def write_results(
         "provenance": dict(provenance),
         "rows": [{_checked(key): _plain(key, row[key]) for key in row} for row in rows],
     }
-    _write_atomically(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_results(path: str | os.PathLike[str]) -> Results:
+def read_results(path: str | Path) -> Results:
     """Read a results file.
 
     Args:
@@ -134,7 +134,7 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def write_markdown(
-    path: str | os.PathLike[str],
+    path: str | Path,
     rows: Sequence[Row],
     *,
     columns: Sequence[str],
@@ -159,7 +159,7 @@ def write_markdown(
         f"on {machine['cpu']} ({machine['num_cores']} cores; JAX on {devices}), "
         f"JAX {provenance['versions']['jax']}:\n\n    {provenance['command']}\n"
     )
-    _write_atomically(Path(path), f"{markdown_table(rows, columns)}\n{note}")
+    write_text(path, f"{markdown_table(rows, columns)}\n{note}")
 
 
 def _commit() -> dict[str, Any]:
@@ -245,11 +245,3 @@ def _cell(column: str, value: Any) -> str:
     if column.endswith("_bytes"):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write beside the file, then rename, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.augment import AugmentConfig
+from jaxseg.files import write_text
 from jaxseg.nets import NetConfig
 from jaxseg.train import TrainConfig
 
@@ -74,7 +75,7 @@ def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, A
         provenance: When, from which code and on what the run began.
     """
     content = {"experiment": _plain(experiment), "provenance": provenance}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def check_same_training(path: Path, experiment: Experiment) -> None:

@@ -1,6 +1,7 @@
 """The training stage: labelled stills in, checkpoints and a log out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -47,49 +48,48 @@ def train_stage(
     height, width = experiment.augment.crop
     blank = np.zeros((1, height, width, 3), np.uint8)
     state = init_state(net, optimizer, blank, key=jax.random.key(experiment.seed))
-    checkpoints = Checkpoints(out / "checkpoints")
-    latest = checkpoints.latest()
-    if latest is None:
-        write_model_card(out, experiment.net, classes)
-        if experiment.weights is not None:
-            try:
-                params = load_backbone(state.params, read_weights(experiment.weights))
-            except (ValueError, ImportError) as error:
-                raise SettingsError(str(error)) from error
-            state = state._replace(params=params)
-    else:
-        restored = checkpoints.restore(
-            latest, params=state.params, training=state._replace(params={})
+    with closing(Checkpoints(out / "checkpoints", cleanup=True)) as checkpoints:
+        latest = checkpoints.latest()
+        if latest is None:
+            write_model_card(out, experiment.net, classes)
+            if experiment.weights is not None:
+                try:
+                    params = load_backbone(state.params, read_weights(experiment.weights))
+                except (ValueError, ImportError) as error:
+                    raise SettingsError(str(error)) from error
+                state = state._replace(params=params)
+        else:
+            restored = checkpoints.restore(
+                latest, params=state.params, training=state._replace(params={})
+            )
+            state = restored["training"]._replace(params=restored["params"])
+        counts = class_counts(examples, num_classes=experiment.net.num_classes)
+
+        make_batches: Callable[..., Iterator[tuple[Frames, Labels]]] = training_batches
+        if experiment.pipeline == "tf.data":
+            from data import pipelines  # Needs TensorFlow.
+
+            make_batches = pipelines.training_batches
+
+        def batches(start: int) -> Iterator[tuple[Frames, Labels]]:
+            return make_batches(
+                examples,
+                experiment.augment,
+                batch_size=experiment.batch_size,
+                seed=experiment.seed,
+                start=start,
+            )
+
+        train(
+            state,
+            make_train_step(net, optimizer, class_weights=balanced_weights(counts)),
+            batches,
+            config=experiment.train,
+            checkpoints=checkpoints,
+            evaluate_fn=held_out_miou(net, held_out),
+            log_path=out / "train.jsonl",
+            quiet=quiet,
         )
-        state = restored["training"]._replace(params=restored["params"])
-    counts = class_counts(examples, num_classes=experiment.net.num_classes)
-
-    make_batches: Callable[..., Iterator[tuple[Frames, Labels]]] = training_batches
-    if experiment.pipeline == "tf.data":
-        from data import pipelines  # Needs TensorFlow.
-
-        make_batches = pipelines.training_batches
-
-    def batches(start: int) -> Iterator[tuple[Frames, Labels]]:
-        return make_batches(
-            examples,
-            experiment.augment,
-            batch_size=experiment.batch_size,
-            seed=experiment.seed,
-            start=start,
-        )
-
-    train(
-        state,
-        make_train_step(net, optimizer, class_weights=balanced_weights(counts)),
-        batches,
-        config=experiment.train,
-        checkpoints=checkpoints,
-        evaluate_fn=held_out_miou(net, held_out),
-        log_path=out / "train.jsonl",
-        quiet=quiet,
-    )
-    checkpoints.close()
 
 
 def held_out_miou(

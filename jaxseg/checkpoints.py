@@ -6,8 +6,9 @@ trained) and `checkpoints/`, orbax's folder of steps.
 
 import dataclasses
 import json
-import os
+import math
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Params
 from jaxseg.classes import Classes
+from jaxseg.files import write_text
 from jaxseg.nets import Net, NetConfig, segmenter
 
 
@@ -39,8 +41,14 @@ class Checkpoints:
     at any moment.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Open a folder, which need not exist yet."""
+    def __init__(self, folder: str | Path, *, cleanup: bool = False) -> None:
+        """Open a folder, which need not exist yet.
+
+        Args:
+            folder: Where the states are.
+            cleanup: Remove what a killed run left half-written; for the run that
+                writes alone, since it would remove another's.
+        """
         from orbax.checkpoint import v1 as ocp  # Takes a second: only when used.
 
         policies = ocp.training.preservation_policies
@@ -51,13 +59,13 @@ class Checkpoints:
                 [
                     policies.LatestN(1),
                     policies.BestN(
-                        get_metric_fn=lambda metrics: metrics["miou"],
+                        get_metric_fn=_goodness,
                         n=1,
                         keep_checkpoints_without_metrics=False,
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=cleanup,
         )
 
     def save(
@@ -98,7 +106,7 @@ class Checkpoints:
             The step; None where there is none.
         """
         steps = self.steps()
-        return max(steps, key=lambda step: steps[step].get("miou", -1.0), default=None)
+        return max(steps, key=lambda step: _goodness(steps[step]), default=None)
 
     def restore(self, step: int, **templates: Any) -> dict[str, Any]:
         """Read a state, or a part of it.
@@ -121,15 +129,23 @@ class Checkpoints:
         try:
             return self._checkpointer.load_checkpointables(step, abstract)
         except (ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            cause = error.__cause__ or error  # Orbax tells first which of its parts failed.
+            reason = str(cause).strip("'\" ").splitlines()[0].split(". ")[0].rstrip(":.")
             raise CheckpointError(
-                f"{self._folder}: the checkpoint of step {step} does not fit this net or "
-                f"optimizer ({reason}); use the settings it was trained with, or another folder"
+                f"{self._folder}: the checkpoint of step {step} is damaged, or does not fit this "
+                f"net or optimizer ({reason}); use the settings it was trained with, or another "
+                "folder"
             ) from error
 
     def close(self) -> None:
         """Release the folder."""
         self._checkpointer.close()
+
+
+def _goodness(metrics: Mapping[str, float]) -> float:
+    """Rank a state; one whose "miou" is not known comes last."""
+    miou = metrics.get("miou", math.nan)
+    return -1.0 if math.isnan(miou) else miou
 
 
 def write_model_card(folder: str | Path, config: NetConfig, classes: Classes) -> None:
@@ -141,10 +157,7 @@ def write_model_card(folder: str | Path, config: NetConfig, classes: Classes) ->
         classes: Names and colours of its classes.
     """
     card = {"net": dataclasses.asdict(config), "classes": dataclasses.asdict(classes)}
-    path = Path(folder) / "model.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(card, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(Path(folder) / "model.json", json.dumps(card, indent=1) + "\n")
 
 
 def load_model(folder: str | Path) -> Model:
@@ -174,13 +187,14 @@ def load_model(folder: str | Path) -> Model:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
-    checkpoints = Checkpoints(folder / "checkpoints")
-    step = checkpoints.best()
-    if step is None:
-        raise CheckpointError(f"{folder}: has no checkpoint yet; let training reach its first one")
     net = segmenter(config)
     frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
     template = jax.eval_shape(net.init, jax.random.key(0), frame)
-    params = checkpoints.restore(step, params=template)["params"]
-    checkpoints.close()
+    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        step = checkpoints.best()
+        if step is None:
+            raise CheckpointError(
+                f"{folder}: has no checkpoint yet; let training reach its first one"
+            )
+        params = checkpoints.restore(step, params=template)["params"]
     return Model(net, params, config, classes)

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Frames, Labels, Motion
 from jaxseg.classes import Classes, Palette
+from jaxseg.files import replacing
 from jaxseg.geometry import motion_grid_size
 
 Row: TypeAlias = Mapping[str, Any]
@@ -256,10 +257,8 @@ def plot_accuracy_throughput(
     figure.suptitle(title)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Rename at the end, so that no reader sees half a picture.
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format=path.suffix[1:], dpi=150)
-    temporary.replace(path)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=150)
 
 
 def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

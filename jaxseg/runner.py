@@ -80,8 +80,10 @@ def cut_into_gops(
             shifted; 0 for a whole one.
 
     Yields:
-        Intervals `[t, ...]` in order, in constant memory.  If `frames` raises, the
-        interval so far comes first.
+        Intervals `[t, ...]` in order, in constant memory.
+
+    Raises:
+        Exception: Whatever `frames` raises, after the interval so far.
     """
     pixels: list[np.ndarray] = []
     steps: list[np.ndarray] = []
@@ -101,27 +103,24 @@ def cut_into_gops(
         )
 
     failure: Exception | None = None
-    source = iter(frames)
-    while True:
-        try:
-            frame = next(source, None)
-        except Exception as error:
-            frame, failure = None, error
-        if frame is None:
-            break
-        motion = frame.motion
-        if not pixels:
-            pixels, num_since_key = [frame.rgb()], max_length - phase if phase else 0
-            continue
-        num_since_key += 1
-        is_intra = frame.picture_type == PictureType.INTRA
-        steps.append(steps[-1] if is_intra and steps else motion)
-        if len(steps) == max_length or schedule(num_since_key, frame.picture_type, frame.is_cut):
-            next_frame = frame.rgb()
-            yield close(next_frame, is_linked=not frame.is_cut)
-            pixels, steps, num_since_key = [next_frame], [], 0
-        elif reads_all_frames:
-            pixels.append(frame.rgb())
+    try:
+        for frame in frames:
+            motion = frame.motion
+            if not pixels:
+                pixels, num_since_key = [frame.rgb()], max_length - phase if phase else 0
+                continue
+            num_since_key += 1
+            is_intra = frame.picture_type == PictureType.INTRA
+            steps.append(steps[-1] if is_intra and steps else motion)
+            is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
+            if is_key or len(steps) == max_length:
+                next_frame = frame.rgb()
+                yield close(next_frame, is_linked=not frame.is_cut)
+                pixels, steps, num_since_key = [next_frame], [], 0
+            elif reads_all_frames:
+                pixels.append(frame.rgb())
+    except Exception as error:
+        failure = error
     if pixels:
         yield close(None, is_linked=False)
     if failure is not None:
@@ -188,25 +187,24 @@ def label_gops(
 
     Yields:
         `[t, H, W]` uint8, the labels of each interval's real frames.
+
+    Raises:
+        Exception: Whatever `gops` raises, after the labels of the intervals so far.
     """
     state: Any = None
     pending: deque[tuple[Labels, int]] = deque()
     failure: Exception | None = None
-    source = iter(gops)
-    while True:
-        try:
-            gop = next(source, None)
-        except Exception as error:
-            gop, failure = None, error
-        if gop is None:
-            break
-        if state is None:
-            state = labeller.init(params, gop)
-        state, labels = labeller.step(params, state, gop)
-        pending.append((labels, int(gop.length)))
-        if len(pending) > 1:
-            labels, length = pending.popleft()
-            yield np.asarray(labels)[:length]
+    try:
+        for gop in gops:
+            if state is None:
+                state = labeller.init(params, gop)
+            state, labels = labeller.step(params, state, gop)
+            pending.append((labels, int(gop.length)))
+            if len(pending) > 1:
+                labels, length = pending.popleft()
+                yield np.asarray(labels)[:length]
+    except Exception as error:
+        failure = error
     for labels, length in pending:
         yield np.asarray(labels)[:length]
     if failure is not None:

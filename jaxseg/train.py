@@ -210,8 +210,8 @@ def train(
             value = float(loss)
             if not np.isfinite(value):
                 raise FloatingPointError(
-                    f"the loss is {value} at step {step}; lower learning_rate "
-                    f"(now {config.learning_rate}) and resume"
+                    f"the loss is {value} at step {step}; train anew with a learning_rate "
+                    f"below {config.learning_rate}"
                 )
             record(step, loss=value, seconds=time.perf_counter() - began)
             bar.update()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # it, and those on one line may import each other.
 ROOMS = """
 arrays
-classes
+classes files
 geometry
 codec
 nets

@@ -1,6 +1,5 @@
 """Frames -> a video file whose vectors are exact, and any video -> such a file."""
 
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from jaxtyping import UInt8
 
 from jaxseg.codec.errors import CodecError, explain_write
 from jaxseg.codec.opening import decode, frame_rate, open_video
+from jaxseg.files import replacing
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 
@@ -103,8 +103,7 @@ def open_writer(
         )
     if path.is_dir():
         raise CodecError(f"{path}: is a folder; give the name of a video file")
-    hidden = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with replacing(path) as hidden:
         with _explained(path):
             container = av.open(f"file:{hidden}", "w", format=CONTAINERS[path.suffix.lower()])
         try:
@@ -125,10 +124,6 @@ def open_writer(
             with suppress(Exception):
                 container.close()
             raise
-        with _explained(path):
-            hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def encode(
