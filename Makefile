@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench constraints clean
+.PHONY: help demo test test-all lint format bench readme constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ format: $(DEV) ## put the code in form
 
 bench: $(DEV) ## time jaxseg against its peers
 	$(BIN)/python -m benchmarks
+
+readme: $(DEMO) ## fill the README's tables from the result files
+	$(BIN)/python -m experiments.readme
 
 # Both files are freezes of fresh environments; what differs gets a marker.
 constraints: ## pin anew what the tests run with (needs python3.11 and python3.12)

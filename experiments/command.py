@@ -68,6 +68,7 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
         CheckpointError: If there is nothing to evaluate.
         DataError: If the data set is unusable.
         CodecError: If a video cannot be written or read.
+        FloatingPointError: If training diverges.
     """
     experiment, out = options.experiment, options.out
     settings = out / "settings.json"

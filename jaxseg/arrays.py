@@ -28,12 +28,13 @@ from jaxtyping import Bool, Float, Integer, UInt8
 
 Array: TypeAlias = jax.Array | np.ndarray
 
-Frames: TypeAlias = UInt8[Array, "*b H W 3"]
-Motion: TypeAlias = Float[Array, "*b h w 2"]
-Inter: TypeAlias = Bool[Array, "*b h w"]
-Features: TypeAlias = Float[Array, "*b h w c"]
-Scores: TypeAlias = Float[Array, "*b h w k"]
-Labels: TypeAlias = Integer[Array, "*b H W"]
+# A leading underscore leaves a size free: a function may well return another one.
+Frames: TypeAlias = UInt8[Array, "... _H _W 3"]
+Motion: TypeAlias = Float[Array, "... _h _w 2"]
+Inter: TypeAlias = Bool[Array, "... _h _w"]
+Features: TypeAlias = Float[Array, "... _h _w _c"]
+Scores: TypeAlias = Float[Array, "... _h _w _k"]
+Labels: TypeAlias = Integer[Array, "... _H _W"]
 Params: TypeAlias = Mapping[str, Any]
 
 IGNORE_LABEL = 255

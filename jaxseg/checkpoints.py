@@ -187,14 +187,14 @@ def load_model(folder: str | Path) -> Model:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
-    net = segmenter(config)
-    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
-    template = jax.eval_shape(net.init, jax.random.key(0), frame)
     with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         step = checkpoints.best()
         if step is None:
             raise CheckpointError(
                 f"{folder}: has no checkpoint yet; let training reach its first one"
             )
+        net = segmenter(config)
+        frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+        template = jax.eval_shape(net.init, jax.random.key(0), frame)
         params = checkpoints.restore(step, params=template)["params"]
     return Model(net, params, config, classes)

@@ -71,6 +71,7 @@ def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
     """
 
     def schedule(step: Array) -> Array:
+        step = jnp.asarray(step, jnp.float32)
         decay = jnp.clip(1.0 - step / config.num_steps, 0.0, 1.0) ** config.power
         warmup = jnp.minimum(1.0, (step + 1.0) / max(1, config.warmup_steps))
         return config.learning_rate * decay * warmup

@@ -1,0 +1,257 @@
+"""Training on a net small enough to compile at once: schedule, optimizers, exact resumption."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg.checkpoints import Checkpoints
+from jaxseg.nets import Net
+from jaxseg.train import (
+    TrainConfig,
+    init_state,
+    learning_rate_schedule,
+    make_optimizer,
+    make_train_step,
+    tensorboard,
+    train,
+)
+
+NUM_CLASSES = 3
+CONFIG = TrainConfig(num_steps=6, learning_rate=0.05, warmup_steps=2, evaluate_every=3)
+
+
+def colour_net() -> Net:
+    """Make a net that tells classes by the mean colour of 8x8 pixels."""
+
+    def init(key, frames):
+        kernel = jax.random.normal(key, (3, NUM_CLASSES))
+        return {
+            "params": {"kernel": kernel, "bias": jnp.zeros(NUM_CLASSES)},
+            "batch_stats": {"mean": jnp.zeros(())},
+        }
+
+    def features(params, frames):
+        *batch, height, width, _ = frames.shape
+        cells = frames.astype(jnp.float32).reshape(*batch, height // 8, 8, width // 8, 8, 3)
+        return cells.mean(axis=(-4, -2)) / 255
+
+    def classify(params, projected):
+        learned = params["params"]
+        scores = projected @ learned["kernel"]
+        return scores + jnp.broadcast_to(learned["bias"], scores.shape)
+
+    def train_scores(params, frames):
+        found = features(params, frames)
+        mean = 0.9 * params["batch_stats"]["mean"] + 0.1 * found.mean()
+        return classify(params, found), {"mean": mean}
+
+    return Net(init, features, lambda params, it: it, classify, train_scores, 8, NUM_CLASSES)
+
+
+def draw_batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw pictures whose brightest channel is their class."""
+    rng = np.random.default_rng(step)
+    labels = rng.integers(NUM_CLASSES, size=(2, 4, 4), dtype=np.uint8)
+    labels = labels.repeat(8, axis=1).repeat(8, axis=2)
+    frames = np.eye(NUM_CLASSES)[labels] * 150 + rng.integers(100, size=(2, 32, 32, 3))
+    return frames.astype(np.uint8), labels
+
+
+def batches_from(start: int):
+    return (draw_batch(step) for step in range(start, 1000))
+
+
+def fresh(config: TrainConfig = CONFIG):
+    net, optimizer = colour_net(), make_optimizer(config)
+    state = init_state(net, optimizer, draw_batch(0)[0], key=jax.random.key(0))
+    return state, make_train_step(net, optimizer)
+
+
+def run(folder, *, state, step_fn, config=CONFIG, batches=batches_from):
+    """Train in a folder, beginning with what its latest checkpoint holds, as a new process does."""
+    folder.mkdir(exist_ok=True)
+    checkpoints = Checkpoints(folder / "checkpoints", cleanup=True)
+    try:
+        latest = checkpoints.latest()
+        if latest is not None:
+            training = state._replace(params={})
+            restored = checkpoints.restore(latest, params=state.params, training=training)
+            state = restored["training"]._replace(params=restored["params"])
+        return train(
+            state,
+            step_fn,
+            batches,
+            config=config,
+            checkpoints=checkpoints,
+            evaluate_fn=lambda params: {"miou": float(params["batch_stats"]["mean"])},
+            log_path=folder / "train.jsonl",
+            quiet=True,
+        )
+    finally:
+        checkpoints.close()
+
+
+def interrupted(step_fn, *, at: int, error: BaseException):
+    """Make a step that fails, once it has come so far."""
+
+    def step(state, frames, labels):
+        if int(state.step) == at:
+            raise error
+        return step_fn(state, frames, labels)
+
+    return step
+
+
+def log_of(folder) -> list[dict]:
+    """Read a log without what differs from run to run."""
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    return [{key: row[key] for key in row if key != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of six steps without a break: its folder and last state."""
+    folder = tmp_path_factory.mktemp("straight")
+    state, step_fn = fresh()
+    return folder, run(folder, state=state, step_fn=step_fn)
+
+
+def test_rate_climbs_then_falls_to_zero():
+    config = TrainConfig(num_steps=100, learning_rate=0.3, warmup_steps=10, power=0.9)
+    steps = np.arange(100)
+    rates = jax.vmap(learning_rate_schedule(config))(jnp.arange(120))
+    expected = 0.3 * (1 - steps / 100) ** 0.9 * np.minimum(1, (steps + 1) / 10)
+    np.testing.assert_allclose(rates[:100], expected, rtol=1e-5)
+    np.testing.assert_array_equal(rates[100:], 0)
+    assert rates.argmax() == 9
+
+
+def test_no_warmup_begins_at_the_peak():
+    config = TrainConfig(num_steps=10, learning_rate=0.3, warmup_steps=0)
+    np.testing.assert_allclose(learning_rate_schedule(config)(jnp.int32(0)), 0.3)
+
+
+@pytest.mark.parametrize(("optimizer", "direction"), [("sgd", 0.5), ("adamw", 1.0)])
+def test_first_update_follows_the_closed_form(optimizer, direction):
+    config = TrainConfig(
+        num_steps=10, optimizer=optimizer, learning_rate=0.1, weight_decay=0.2, warmup_steps=0
+    )
+    learned = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
+    gradients = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.5), learned)
+    transform = make_optimizer(config)
+    updates, _ = transform.update(gradients, transform.init(learned), learned)
+    # Kernels decay, biases do not.
+    np.testing.assert_allclose(updates["kernel"], -0.1 * (direction + 0.2 * 3), rtol=1e-5)
+    np.testing.assert_allclose(updates["bias"], -0.1 * direction, rtol=1e-5)
+
+
+def test_long_gradients_are_shortened():
+    config = TrainConfig(
+        num_steps=10, optimizer="sgd", learning_rate=0.1, weight_decay=0.0, warmup_steps=0
+    )
+    learned = {"kernel": jnp.zeros((4, 4))}
+    transform = make_optimizer(config)
+    updates, _ = transform.update({"kernel": jnp.full((4, 4), 1e6)}, transform.init(learned))
+    np.testing.assert_allclose(optax.global_norm(updates), 0.1 * 5, rtol=1e-5)
+
+
+def test_an_unknown_optimizer_is_refused():
+    config = TrainConfig(num_steps=1)
+    object.__setattr__(config, "optimizer", "rmsprop")  # Past the run-time check of types.
+    with pytest.raises(ValueError, match=r"'rmsprop', but must be 'adamw' or 'sgd'"):
+        make_optimizer(config)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_loss_falls_on_one_batch(optimizer):
+    state, step_fn = fresh(TrainConfig(15, optimizer, learning_rate=0.3, warmup_steps=3))
+    batch, losses = draw_batch(0), []
+    for _ in range(15):
+        state, loss = step_fn(state, *batch)
+        losses.append(float(loss))
+    assert losses[-1] < 0.6 * losses[0]
+    assert int(state.step) == 15
+    assert float(state.params["batch_stats"]["mean"]) > 0
+
+
+def test_classes_of_no_weight_teach_nothing():
+    net, optimizer = colour_net(), make_optimizer(CONFIG)
+    frames, _ = draw_batch(0)
+    state = init_state(net, optimizer, frames, key=jax.random.key(0))
+    step_fn = make_train_step(net, optimizer, class_weights=jnp.array([1.0, 1.0, 0.0]))
+    _, loss = step_fn(state, frames, np.full((2, 32, 32), 2, np.uint8))
+    assert loss == 0
+
+
+def test_log_and_checkpoints_of_a_run(straight):
+    folder, last = straight
+    log = log_of(folder)
+    assert [row["step"] for row in log] == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert [row["step"] for row in log if "miou" in row] == [3, 6]
+    assert int(last.step) == 6
+    assert list((folder / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_resumption_is_exact(straight, tmp_path, at):
+    folder, starts = tmp_path / "run", []
+    state, step_fn = fresh()
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, state=state, step_fn=interrupted(step_fn, at=at, error=KeyboardInterrupt()))
+    assert max(row["step"] for row in log_of(folder)) == at
+
+    def batches(start):
+        starts.append(start)
+        return batches_from(start)
+
+    state, step_fn = fresh()
+    last = run(folder, state=state, step_fn=step_fn, batches=batches)
+    assert starts == [3 if at >= 3 else 0]
+    assert log_of(folder) == log_of(straight[0])
+    jax.tree.map(np.testing.assert_array_equal, last, straight[1])
+
+
+def test_the_log_of_a_killed_run_is_mended(straight, tmp_path):
+    folder = tmp_path / "run"
+    state, step_fn = fresh()
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, state=state, step_fn=interrupted(step_fn, at=5, error=KeyboardInterrupt()))
+    with (folder / "train.jsonl").open("a") as log:
+        log.write('{"step": 6, "lo')
+    state, step_fn = fresh()
+    run(folder, state=state, step_fn=step_fn)
+    assert log_of(folder) == log_of(straight[0])
+
+
+def test_a_finished_run_stays_as_it_is(straight):
+    folder, last = straight
+    before = (folder / "train.jsonl").read_text()
+    state, _ = fresh()
+    again = run(folder, state=state, step_fn=interrupted(None, at=6, error=AssertionError()))
+    assert (folder / "train.jsonl").read_text() == before
+    jax.tree.map(np.testing.assert_array_equal, again, last)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_ends_training(tmp_path, value):
+    state, step_fn = fresh()
+
+    def step(state, frames, labels):
+        state, loss = step_fn(state, frames, labels)
+        return state, loss if int(state.step) < 3 else jnp.float32(value)
+
+    with pytest.raises(FloatingPointError, match=rf"{value} at step 3; .* below 0.05"):
+        run(tmp_path, state=state, step_fn=step)
+    assert [row["step"] for row in log_of(tmp_path)] == [1, 2]
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_nothing_is_drawn_without_tensorboardx(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    with tensorboard(tmp_path) as draw:
+        draw("loss", 1.0, 1)
+    assert not list(tmp_path.iterdir())
