@@ -1,11 +1,12 @@
 """Training on a net small enough to compile at once: schedule, optimizers, exact resumption."""
 
+import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxseg.checkpoints import Checkpoints
@@ -65,10 +66,25 @@ def batches_from(start: int):
     return (draw_batch(step) for step in range(start, 1000))
 
 
-def fresh(config: TrainConfig = CONFIG):
+@functools.cache
+def compiled(config: TrainConfig):
     net, optimizer = colour_net(), make_optimizer(config)
-    state = init_state(net, optimizer, draw_batch(0)[0], key=jax.random.key(0))
-    return state, make_train_step(net, optimizer)
+    return net, optimizer, allowing_mixed_types(make_train_step(net, optimizer))
+
+
+def fresh(config: TrainConfig = CONFIG):
+    net, optimizer, step_fn = compiled(config)
+    return init_state(net, optimizer, draw_batch(0)[0], key=jax.random.key(0)), step_fn
+
+
+def allowing_mixed_types(function):
+    """Allow what optax's Adam does: it raises a float to the power of an int."""
+
+    def relaxed(*arguments):
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*arguments)
+
+    return relaxed
 
 
 def run(folder, *, state, step_fn, config=CONFIG, batches=batches_from):
@@ -143,7 +159,7 @@ def test_first_update_follows_the_closed_form(optimizer, direction):
     learned = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
     gradients = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.5), learned)
     transform = make_optimizer(config)
-    updates, _ = transform.update(gradients, transform.init(learned), learned)
+    updates, _ = allowing_mixed_types(transform.update)(gradients, transform.init(learned), learned)
     # Kernels decay, biases do not.
     np.testing.assert_allclose(updates["kernel"], -0.1 * (direction + 0.2 * 3), rtol=1e-5)
     np.testing.assert_allclose(updates["bias"], -0.1 * direction, rtol=1e-5)
@@ -155,8 +171,9 @@ def test_long_gradients_are_shortened():
     )
     learned = {"kernel": jnp.zeros((4, 4))}
     transform = make_optimizer(config)
-    updates, _ = transform.update({"kernel": jnp.full((4, 4), 1e6)}, transform.init(learned))
-    np.testing.assert_allclose(optax.global_norm(updates), 0.1 * 5, rtol=1e-5)
+    gradients = {"kernel": jnp.full((4, 4), 1e6)}
+    updates, _ = transform.update(gradients, transform.init(learned), learned)
+    np.testing.assert_allclose(jnp.linalg.norm(updates["kernel"]), 0.1 * 5, rtol=1e-5)
 
 
 def test_an_unknown_optimizer_is_refused():
@@ -168,18 +185,18 @@ def test_an_unknown_optimizer_is_refused():
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_loss_falls_on_one_batch(optimizer):
-    state, step_fn = fresh(TrainConfig(15, optimizer, learning_rate=0.3, warmup_steps=3))
+    state, step_fn = fresh(TrainConfig(15, optimizer, learning_rate=0.5, warmup_steps=3))
     batch, losses = draw_batch(0), []
     for _ in range(15):
         state, loss = step_fn(state, *batch)
         losses.append(float(loss))
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.6 * losses[0], losses
     assert int(state.step) == 15
     assert float(state.params["batch_stats"]["mean"]) > 0
 
 
 def test_classes_of_no_weight_teach_nothing():
-    net, optimizer = colour_net(), make_optimizer(CONFIG)
+    net, optimizer = colour_net(), make_optimizer(TrainConfig(num_steps=6, optimizer="sgd"))
     frames, _ = draw_batch(0)
     state = init_state(net, optimizer, frames, key=jax.random.key(0))
     step_fn = make_train_step(net, optimizer, class_weights=jnp.array([1.0, 1.0, 0.0]))
@@ -196,13 +213,15 @@ def test_log_and_checkpoints_of_a_run(straight):
     assert list((folder / "tensorboard").glob("events.*"))
 
 
-@pytest.mark.parametrize("at", [1, 3, 4])
-def test_resumption_is_exact(straight, tmp_path, at):
+@pytest.mark.parametrize(("at", "half"), [(1, ""), (3, ""), (4, ""), (5, '{"step": 6, "lo')])
+def test_resumption_is_exact(straight, tmp_path, at, half):
     folder, starts = tmp_path / "run", []
     state, step_fn = fresh()
     with pytest.raises(KeyboardInterrupt):
         run(folder, state=state, step_fn=interrupted(step_fn, at=at, error=KeyboardInterrupt()))
     assert max(row["step"] for row in log_of(folder)) == at
+    with (folder / "train.jsonl").open("a") as log:
+        log.write(half)  # What a killed run may leave.
 
     def batches(start):
         starts.append(start)
@@ -213,18 +232,6 @@ def test_resumption_is_exact(straight, tmp_path, at):
     assert starts == [3 if at >= 3 else 0]
     assert log_of(folder) == log_of(straight[0])
     jax.tree.map(np.testing.assert_array_equal, last, straight[1])
-
-
-def test_the_log_of_a_killed_run_is_mended(straight, tmp_path):
-    folder = tmp_path / "run"
-    state, step_fn = fresh()
-    with pytest.raises(KeyboardInterrupt):
-        run(folder, state=state, step_fn=interrupted(step_fn, at=5, error=KeyboardInterrupt()))
-    with (folder / "train.jsonl").open("a") as log:
-        log.write('{"step": 6, "lo')
-    state, step_fn = fresh()
-    run(folder, state=state, step_fn=step_fn)
-    assert log_of(folder) == log_of(straight[0])
 
 
 def test_a_finished_run_stays_as_it_is(straight):
@@ -251,7 +258,7 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path, value):
 
 
 def test_nothing_is_drawn_without_tensorboardx(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with tensorboard(tmp_path) as draw:
         draw("loss", 1.0, 1)
     assert not list(tmp_path.iterdir())
