@@ -39,6 +39,14 @@ class EvaluationConfig:
     num_phases: int = 10
     overlay_interval: int = 5
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        for interval in (*self.intervals, self.overlay_interval):
+            if interval < 1:
+                raise ValueError(f"a keyframe interval is {interval}, but must be at least 1")
+        if self.num_phases < 1:
+            raise ValueError(f"num_phases is {self.num_phases}, but must be at least 1")
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:

@@ -120,26 +120,51 @@ class Checkpoints:
             The trees by the same names, on the default device.
 
         Raises:
-            CheckpointError: If a stored tree has another structure or other shapes.
+            CheckpointError: If a stored tree has another structure or other shapes, or
+                is damaged.
         """
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), templates
         )
+        stored = self._checkpointer.checkpointables_metadata(step).metadata
+        self._check_shapes(step, stored, templates)
         try:
             return self._checkpointer.load_checkpointables(step, abstract)
         except (ValueError, KeyError, TypeError) as error:
             cause = error.__cause__ or error  # Orbax tells first which of its parts failed.
-            reason = str(cause).strip("'\" ").splitlines()[0].split(". ")[0].rstrip(":.")
             raise CheckpointError(
-                f"{self._folder}: the checkpoint of step {step} is damaged, or does not fit this "
-                f"net or optimizer ({reason}); use the settings it was trained with, or another "
-                "folder"
+                f"{self._folder}: the checkpoint of step {step} is damaged "
+                f"({str(cause).splitlines()[0][:200]}); remove its folder and resume"
             ) from error
+
+    def _check_shapes(
+        self, step: int, stored: Mapping[str, Any], templates: Mapping[str, Any]
+    ) -> None:
+        readable = [name for name in templates if stored.get(name) is not None]
+        there = _shapes({name: stored[name] for name in readable})
+        here = _shapes({name: templates[name] for name in readable})
+        for name in here | there:
+            if here.get(name) != there.get(name):
+                raise CheckpointError(
+                    f"{self._folder}: the checkpoint of step {step} is of another net or "
+                    f"optimizer: the shape of {name} is {there.get(name, 'nothing')} there, but "
+                    f"{here.get(name, 'nothing')} here; use the settings it was trained with, or "
+                    "another folder"
+                )
 
     def close(self) -> None:
         """Release the folder."""
         self._checkpointer.close()
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """List the shapes of a tree's leaves by their path."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def _goodness(metrics: Mapping[str, float]) -> float:

@@ -65,7 +65,8 @@ def motion_to_cells(motion: Motion, *, stride: int) -> Motion:
     """Bring motion in pixels from the 8x8 grid to a feature map's own cells.
 
     Stride 8 takes the grid as it is, a coarser one the mean of the blocks in a
-    cell, a finer one repeats each block.
+    cell (the grid's border repeated where it ends inside one), a finer one repeats
+    each block.
 
     Args:
         motion: `[*b, h, w, 2]`, pixels, on the 8x8 grid.

@@ -76,18 +76,21 @@ def cut_into_gops(
         schedule: Which of them are keyframes.
         max_length: Frames of the longest interval, `t`; shorter ones are padded.
         reads_all_frames: Whether a scheme reads every frame's pixels.
-        phase: Frames of the first interval, so that the grid of keyframes can be
-            shifted; 0 for a whole one.
+        phase: Frames of the first interval, at most, so that the grid of keyframes
+            can be shifted; 0 for a whole one.
 
     Yields:
         Intervals `[t, ...]` in order, in constant memory.
 
     Raises:
+        ValueError: If the phase is longer than an interval.
         Exception: Whatever `frames` raises, after the interval so far.
     """
     pixels: list[np.ndarray] = []
     steps: list[np.ndarray] = []
-    num_since_key = 0
+    num_since_key, limit = 0, phase or max_length
+    if not 0 <= phase <= max_length:
+        raise ValueError(f"phase is {phase}, but must be between 0 and max_length, {max_length}")
 
     def close(next_frame: np.ndarray | None, *, is_linked: bool) -> Gop:
         num_frames = max_length if reads_all_frames else 1
@@ -107,16 +110,16 @@ def cut_into_gops(
         for frame in frames:
             motion = frame.motion
             if not pixels:
-                pixels, num_since_key = [frame.rgb()], max_length - phase if phase else 0
+                pixels = [frame.rgb()]
                 continue
             num_since_key += 1
             is_intra = frame.picture_type == PictureType.INTRA
             steps.append(steps[-1] if is_intra and steps else motion)
             is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
-            if is_key or len(steps) == max_length:
+            if is_key or len(steps) == limit:
                 next_frame = frame.rgb()
                 yield close(next_frame, is_linked=not frame.is_cut)
-                pixels, steps, num_since_key = [next_frame], [], 0
+                pixels, steps, num_since_key, limit = [next_frame], [], 0, max_length
             elif reads_all_frames:
                 pixels.append(frame.rgb())
     except Exception as error:

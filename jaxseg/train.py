@@ -45,6 +45,12 @@ class TrainConfig:
     max_gradient_norm: float = 5.0
     evaluate_every: int = 100
 
+    def __post_init__(self) -> None:
+        """Refuse what would never end in a checkpoint."""
+        for name in ("num_steps", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+
 
 class TrainState(NamedTuple):
     """All that an exact continuation needs; batches are a function of the step.

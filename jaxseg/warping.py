@@ -4,6 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.arrays import Array, Features, Motion
 from jaxseg.geometry import cell_positions
@@ -57,13 +58,15 @@ def _warp_one(features: Array, motion: Array) -> Array:
     y = jnp.clip(position[..., 1], 0, height - 1)
     left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
     right, bottom = jnp.minimum(left + 1, width - 1), jnp.minimum(top + 1, height - 1)
-    across, down = (x - left.astype(x.dtype))[..., None], (y - top.astype(y.dtype))[..., None]
+    across, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
+    # The sum is formed in no less than float32, whatever JAX lets be mixed.
+    wide = np.promote_types(features.dtype, np.float32)
+    across, down = across[..., None].astype(wide), down[..., None].astype(wide)
     # Whole rows of channels are fetched: contiguous in memory, four a cell.
     rows = features.reshape(height * width, channels)
 
     def tap(line: Array, column: Array) -> Array:
-        fetched = jnp.take(rows, line * width + column, axis=0, mode="clip")
-        return fetched.astype(jnp.promote_types(features.dtype, jnp.float32))
+        return jnp.take(rows, line * width + column, axis=0, mode="clip").astype(wide)
 
     upper = tap(top, left) * (1 - across) + tap(top, right) * across
     lower = tap(bottom, left) * (1 - across) + tap(bottom, right) * across

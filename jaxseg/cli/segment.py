@@ -49,6 +49,10 @@ def segment_file(
         raise codec.CodecError(f"{output}: is the input itself; give another name by -o")
     model = load_model(checkpoint)
     with ExitStack() as stack:
+        # First of all, because it tells whether the output can be written.
+        writer = stack.enter_context(
+            codec.open_writer(output, width=facts.width, height=facts.height, rate=facts.rate)
+        )
         if facts.has_motion and not facts.is_exact:
             print(f"{video}: re-encoding first, for {'; '.join(facts.why)}", file=sys.stderr)
             folder = stack.enter_context(
@@ -65,15 +69,10 @@ def segment_file(
             make_scheme=MAKE_SCHEME[scheme],
             interval=interval,
         )
-        with codec.open_writer(
-            output, width=facts.width, height=facts.height, rate=facts.rate
-        ) as writer:
-            for one in tqdm(
-                labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
-            ):
-                writer.write(
-                    np.asarray(overlay(pixels.popleft(), one, palette=model.classes.palette))
-                )
+        for one in tqdm(
+            labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
+        ):
+            writer.write(np.asarray(overlay(pixels.popleft(), one, palette=model.classes.palette)))
 
 
 def _keeping_pixels(

@@ -103,6 +103,8 @@ def open_writer(
         )
     if path.is_dir():
         raise CodecError(f"{path}: is a folder; give the name of a video file")
+    if not path.parent.is_dir():
+        raise explain_write(path, FileNotFoundError())
     with replacing(path) as hidden:
         with _explained(path):
             container = av.open(f"file:{hidden}", "w", format=CONTAINERS[path.suffix.lower()])

@@ -1,0 +1,262 @@
+"""The command `jaxseg segment`: a labelled copy of the video, or one line and no trace."""
+
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import av
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import codec
+from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
+from jaxseg.classes import Classes
+from jaxseg.cli import SCHEMES, main
+from jaxseg.nets import NetConfig, segmenter
+
+CONFIG = NetConfig(num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16)
+CLASSES = Classes(("sky", "road", "car"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+
+ON_A_FULL_DISK = """
+import resource, signal, sys
+from jaxseg.cli import main
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def draw_frames(count: int) -> list[np.ndarray]:
+    """Draw frames of 64x48 that no encoder makes very small, each two pixels further right."""
+    rng = np.random.default_rng(0)
+    wide = rng.integers(60, 200, (48, 64 + 2 * count, 3), dtype=np.uint8)
+    return [wide[:, 2 * (count - i) :][:, :64] for i in range(count)]
+
+
+def encode_as(encoder: str, path, frames, **options: str) -> None:
+    with av.open(path, "w") as container:
+        stream = container.add_stream(encoder, rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A run's folder with a net of random weights."""
+    folder = tmp_path_factory.mktemp("run")
+    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+    shapes = jax.eval_shape(segmenter(CONFIG).init, jax.random.key(0), frame)
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        spread = 0.1 if leaf.ndim == 1 else np.prod(leaf.shape[:-1]) ** -0.5
+        mean = float(leaf.ndim == 1)  # Variances must be positive.
+        return (mean + spread * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+    write_model_card(folder, CONFIG, CLASSES)
+    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        checkpoints.save(1, jax.tree.map(draw, shapes), {"step": np.ones(1)}, metrics={"miou": 0.5})
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loading_once():
+    """Load the model for the first test, and keep it for the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxseg.cli.segment.load_model", functools.cache(load_model))
+        yield
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder of its own for what the command writes."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+def call(video, output, checkpoint, *words: str) -> int:
+    return main(["segment", str(video), "-o", str(output), "--checkpoint", str(checkpoint), *words])
+
+
+def assert_refused(capfd, place, code: int, *words: str) -> None:
+    printed = capfd.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("jaxseg: error: ")
+    assert printed.err.count("\n") == 1, printed.err
+    assert all(word in printed.err for word in words), printed.err
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_frame_is_labelled(checkpoint, place, tmp_path, scheme):
+    frames = draw_frames(7)
+    video, output = tmp_path / "in.mp4", place / "out.mp4"
+    codec.encode(frames, video, rate=25, quality=5)
+    assert call(video, output, checkpoint, "--scheme", scheme, "--interval", "3") == 0
+    assert list(place.iterdir()) == [output]
+    facts = codec.probe(output)
+    assert (facts.num_frames, facts.height, facts.width, facts.rate) == (7, 48, 64, 25)
+    before, after = (codec.load(path).frames.astype(int) for path in (video, output))
+    # Each pixel is halfway between the frame and the colour of one of the classes.
+    halfway = (before[..., None, :] + np.array(CLASSES.palette)) / 2
+    distance = np.abs(after[..., None, :] - halfway).mean(axis=-1).min(axis=-1)
+    assert distance.mean() < 20
+    assert np.abs(after - before).mean() > 20
+
+
+def test_b_frames_are_encoded_anew(checkpoint, place, tmp_path, capfd):
+    video, output = tmp_path / "in.mkv", place / "out.mkv"
+    encode_as("libx264", video, draw_frames(8), bf="2", refs="3", b_adapt="0")
+    assert call(video, output, checkpoint, "--scheme", "copy-last") == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "re-encoding first" in lines[0]
+    assert "B-frames" in lines[0]
+    assert list(place.iterdir()) == [output]
+    facts = codec.probe(output)
+    assert (facts.num_frames, facts.height, facts.width, facts.rate) == (8, 48, 64, 25)
+
+
+def cut(path, suffix=".mp4"):
+    whole = path.with_suffix(suffix)
+    codec.encode(draw_frames(60), whole)
+    os.truncate(whole, whole.stat().st_size // 2)
+    whole.rename(path)
+
+
+def no_packets(path):
+    codec.encode(draw_frames(1), path)
+    with av.open(path) as source, av.open(path.with_name("b.mp4"), "w") as target:
+        target.add_stream_from_template(source.streams.video[0])
+        target.start_encoding()
+    path.with_name("b.mp4").rename(path)
+
+
+def sound(path):
+    with av.open(path, "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        silence = np.zeros((1, 8000), np.int16)
+        samples = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+        samples.sample_rate = 8000
+        container.mux(stream.encode(samples))
+
+
+def hevc(path):
+    encode_as("libx265", path, draw_frames(3), **{"x265-params": "log-level=none"})
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "no such file"),
+        (Path.mkdir, "is a folder"),
+        (lambda path: path.write_text("no video\n" * 100), "is no video that FFmpeg can read"),
+        (Path.touch, "is no video that FFmpeg can read"),
+        (cut, "is cut off"),
+        (functools.partial(cut, suffix=".mkv"), "is damaged or cut off at frame"),
+        (no_packets, "holds no video"),
+        (sound, "holds no video"),
+        (hevc, "is hevc, which gives no motion vectors"),
+    ],
+)
+def test_what_is_no_usable_video(checkpoint, place, tmp_path, capfd, make, words):
+    video = tmp_path / "in.mp4"
+    make(video)
+    code = call(video, place / "out.mp4", checkpoint, "--scheme", "copy-last")
+    assert_refused(capfd, place, code, str(video), words)
+
+
+@pytest.fixture
+def video(tmp_path):
+    codec.encode(draw_frames(4), tmp_path / "in.mp4")
+    return tmp_path / "in.mp4"
+
+
+def test_outputs_that_cannot_be(checkpoint, place, tmp_path, capfd):
+    video = tmp_path / "in.mp4"
+    encode_as("libx264", video, draw_frames(8), bf="2", refs="3")  # To be re-encoded, but in vain.
+    for output, words in {
+        place / "absent" / "out.mp4": "create it first",
+        place / "out.txt": "names no video container",
+        place / "out": "names no video container",
+        tmp_path: "names no video container",
+    }.items():
+        code = call(video, output, checkpoint, "--scheme", "copy-last")
+        assert_refused(capfd, place, code, str(output), words)
+
+
+def test_the_input_is_never_the_output(checkpoint, place, tmp_path, video, capfd):
+    before = video.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video)
+    for output in (video, tmp_path / "link.mp4", place / ".." / "in.mp4"):
+        code = call(video, output, checkpoint)
+        assert_refused(capfd, place, code, str(output), "is the input itself")
+    assert video.read_bytes() == before
+
+
+def test_an_older_output_outlives_a_failure(checkpoint, place, tmp_path, capfd):
+    video, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    cut(video)
+    output.write_bytes(b"old")
+    assert_refused(capfd, place, call(video, output, checkpoint), "is cut off")
+    assert output.read_bytes() == b"old"
+
+
+def test_folders_without_a_model(place, tmp_path, video, capfd):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "begun").mkdir()
+    card = {"net": dataclasses.asdict(CONFIG), "classes": dataclasses.asdict(CLASSES)}
+    (tmp_path / "begun" / "model.json").write_text(json.dumps(card))
+    for name, words in {
+        "absent": "holds no model.json",
+        "empty": "holds no model.json",
+        "begun": "has no checkpoint yet",
+    }.items():
+        code = call(video, place / "out.mp4", tmp_path / name)
+        assert_refused(capfd, place, code, name, words)
+    # Nothing more comes when the process ends.
+    words = ["segment", video, "-o", place / "out.mp4", "--checkpoint", tmp_path / "begun"]
+    command = [sys.executable, "-m", "jaxseg.cli", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+
+
+def test_a_full_disk(checkpoint, place, tmp_path):
+    video = tmp_path / "in.mp4"
+    codec.encode(draw_frames(20), video)
+    words = ["segment", video, "-o", place / "out.mp4", "--checkpoint", checkpoint]
+    command = [sys.executable, "-c", ON_A_FULL_DISK, *map(str, words), "--scheme", "copy-last"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "out.mp4: not written, the file system allows no larger file" in done.stderr
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--interval", "0"], "'0' is no number of frames; give 1 or more"),
+        (["--interval", "-3"], "--interval"),
+        (["--interval", "two"], "'two' is no number of frames"),
+        (["--scheme", "magic"], "invalid choice: 'magic'"),
+    ],
+)
+def test_options_that_make_no_sense(place, capfd, words, reason):
+    with pytest.raises(SystemExit) as caught:
+        call("in.mp4", place / "out.mp4", "run", *words)
+    assert caught.value.code == 2
+    assert reason in capfd.readouterr().err.splitlines()[-1]
