@@ -17,6 +17,11 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Average the cross-entropy over the labelled pixels, weighted by class.
 
+    Weights alone would teach a net to see rare classes more often than they occur.
+    Their logarithms are therefore added to the scores inside the loss: the scores
+    that minimise it are those of the classes' true frequencies, and rare classes
+    still count for more of the gradient.
+
     Args:
         scores: `[*b, h, w, k]`, before softmax; upsampled bilinearly to the labels' size.
         labels: `[*b, H, W]`, ids 0..k-1.
@@ -25,6 +30,9 @@ def cross_entropy(
 
     Returns:
         A weighted mean in nats, float32; zero where no pixel counts.
+
+    Source:
+        Menon et al. 2021, "Long-tail learning via logit adjustment", section 3.
     """
     height, width = labels.shape[-2:]
     num_classes = scores.shape[-1]
@@ -32,7 +40,9 @@ def cross_entropy(
     # One-hot rather than a gather: the gradient is then elementwise, not a scatter.
     truth = jax.nn.one_hot(jnp.where(labels == ignore_label, -1, labels), num_classes)
     if class_weights is not None:
-        truth = truth * jnp.broadcast_to(jnp.asarray(class_weights, jnp.float32), truth.shape)
+        weights = jnp.broadcast_to(jnp.asarray(class_weights, jnp.float32), truth.shape)
+        truth = truth * weights
+        scores = scores + jnp.log(jnp.where(weights > 0, weights, 1.0))
     total = -jnp.sum(truth * jax.nn.log_softmax(scores))
     weight = jnp.sum(truth)
     return total / jnp.where(weight > 0, weight, 1.0)

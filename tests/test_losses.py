@@ -26,7 +26,7 @@ def plain(scores, labels, weights=(1.0,) * NUM_CLASSES, ignore_label=IGNORE_LABE
     for pixel in np.ndindex(labels.shape):
         label = labels[pixel]
         if label != ignore_label:
-            chances = np.exp(scores[pixel].astype(np.float64))
+            chances = np.exp(scores[pixel].astype(np.float64)) * np.where(weights, weights, 1)
             total -= weights[label] * np.log(chances[label] / chances.sum())
             weight += weights[label]
     return total / weight
@@ -46,6 +46,18 @@ def test_classes_are_weighted(weights):
     scores, labels = draw(2, 5, 7)
     loss = cross_entropy(scores, labels, class_weights=np.float32(weights))
     np.testing.assert_allclose(loss, plain(scores, labels, weights), rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (0.5, 7.0, 1.0, 20.0)])
+def test_weights_do_not_change_which_chances_are_right(weights):
+    labels = np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), [50, 5, 30, 15]).reshape(10, 10)
+    logits = jnp.log(jnp.asarray([0.5, 0.05, 0.3, 0.15]))
+
+    def loss_fn(logits):
+        scores = jnp.broadcast_to(logits, (10, 10, NUM_CLASSES))
+        return cross_entropy(scores, labels, class_weights=np.float32(weights))
+
+    np.testing.assert_allclose(jax.grad(loss_fn)(logits), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("ignore_label", [0, 3, 254])

@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -90,10 +91,8 @@ def allowing_mixed_types(function):
 def run(folder, *, state, step_fn, config=CONFIG, batches=batches_from):
     """Train in a folder, beginning with what its latest checkpoint holds, as a new process does."""
     folder.mkdir(exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints", cleanup=True)
-    try:
-        latest = checkpoints.latest()
-        if latest is not None:
+    with closing(Checkpoints(folder / "checkpoints", cleanup=True)) as checkpoints:
+        if latest := checkpoints.latest():
             training = state._replace(params={})
             restored = checkpoints.restore(latest, params=state.params, training=training)
             state = restored["training"]._replace(params=restored["params"])
@@ -107,16 +106,14 @@ def run(folder, *, state, step_fn, config=CONFIG, batches=batches_from):
             log_path=folder / "train.jsonl",
             quiet=True,
         )
-    finally:
-        checkpoints.close()
 
 
-def interrupted(step_fn, *, at: int, error: BaseException):
-    """Make a step that fails, once it has come so far."""
+def interrupted(step_fn, *, at: int):
+    """Make a step during which the user presses Ctrl-C, once it has come so far."""
 
     def step(state, frames, labels):
         if int(state.step) == at:
-            raise error
+            raise KeyboardInterrupt
         return step_fn(state, frames, labels)
 
     return step
@@ -184,7 +181,6 @@ def test_loss_falls_on_one_batch(optimizer):
         losses.append(float(loss))
     assert losses[-1] < 0.6 * losses[0], losses
     assert int(state.step) == 15
-    assert float(state.params["batch_stats"]["mean"]) > 0
 
 
 def test_classes_of_no_weight_teach_nothing():
@@ -196,13 +192,11 @@ def test_classes_of_no_weight_teach_nothing():
     assert loss == 0
 
 
-def test_log_and_checkpoints_of_a_run(straight):
-    folder, last = straight
-    log = log_of(folder)
+def test_log_of_a_run(straight):
+    log = log_of(straight[0])
     assert [row["step"] for row in log] == [1, 2, 3, 3, 4, 5, 6, 6]
     assert [row["step"] for row in log if "miou" in row] == [3, 6]
-    assert int(last.step) == 6
-    assert list((folder / "tensorboard").glob("events.*"))
+    assert list((straight[0] / "tensorboard").glob("events.*"))
 
 
 @pytest.mark.parametrize(("at", "half"), [(1, ""), (3, ""), (4, ""), (5, '{"step": 6, "lo')])
@@ -210,7 +204,7 @@ def test_resumption_is_exact(straight, tmp_path, at, half):
     folder, starts = tmp_path / "run", []
     state, step_fn = fresh()
     with pytest.raises(KeyboardInterrupt):
-        run(folder, state=state, step_fn=interrupted(step_fn, at=at, error=KeyboardInterrupt()))
+        run(folder, state=state, step_fn=interrupted(step_fn, at=at))
     assert max(row["step"] for row in log_of(folder)) == at
     with (folder / "train.jsonl").open("a") as log:
         log.write(half)  # What a killed run may leave.
@@ -229,8 +223,7 @@ def test_resumption_is_exact(straight, tmp_path, at, half):
 def test_a_finished_run_stays_as_it_is(straight):
     folder, last = straight
     before = (folder / "train.jsonl").read_text()
-    state, _ = fresh()
-    again = run(folder, state=state, step_fn=interrupted(None, at=6, error=AssertionError()))
+    again = run(folder, state=fresh()[0], step_fn=pytest.fail)
     assert (folder / "train.jsonl").read_text() == before
     jax.tree.map(np.testing.assert_array_equal, again, last)
 
@@ -243,7 +236,7 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path, value):
         state, loss = step_fn(state, frames, labels)
         return state, loss if int(state.step) < 3 else jnp.float32(value)
 
-    with pytest.raises(FloatingPointError, match=rf"{value} at step 3; .* below 0.05"):
+    with pytest.raises(FloatingPointError, match=rf"{value} at step 3; .* below 0\.05"):
         run(tmp_path, state=state, step_fn=step)
     assert [row["step"] for row in log_of(tmp_path)] == [1, 2]
     assert not list((tmp_path / "checkpoints").iterdir())

@@ -56,7 +56,7 @@ def test_ten_minutes_of_720p_take_no_more_memory_than_ten_seconds(tmp_path):
     run.mkdir()
     write_model_card(run, config, CAMVID)
     checkpoints = Checkpoints(run / "checkpoints")
-    checkpoints.save(1, params, {}, metrics={"miou": 0.0})
+    checkpoints.save(1, params, {"step": np.ones(1)}, metrics={"miou": 0.0})
     checkpoints.close()
 
     words = ["segment", video, "-o", tmp_path / "out.mp4", "--checkpoint", run, "--interval", "10"]
