@@ -13,6 +13,10 @@ QUARTER_PIXELS = 4
 """Files and caches keep motion as int16 in this fraction of a pixel."""
 
 
+class DataError(ValueError):
+    """A data set that cannot be used; the message names the file and the way out."""
+
+
 class Example(NamedTuple):
     """Consecutive frames with labels and the codec's side data; a still has one frame.
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
-from data.camvid import DataError
-from data.examples import Example
+from data.examples import DataError, Example
 from data.examples import Sequence as LabelledSequence
 from experiments.evaluation import COLUMNS, encode_sequence, evaluate_stage
 from experiments.results import markdown_table, provenance

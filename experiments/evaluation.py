@@ -76,7 +76,7 @@ def encode_sequence(sequence: LabelledSequence, folder: Path, config: Evaluation
 
     Args:
         sequence: Labelled frames.
-        folder: Where the video file goes; one that is there is used as it is.
+        folder: Where the video file goes.
         config: Codec, GOP and quality.
 
     Returns:
@@ -85,16 +85,19 @@ def encode_sequence(sequence: LabelledSequence, folder: Path, config: Evaluation
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{sequence.name}_{config.codec}_gop{config.gop}_q{config.quality}.mp4"
     path = folder / name
-    if not path.exists():
-        codec.encode(
-            sequence.frames,
-            path,
-            rate=sequence.rate,
-            codec=config.codec,
-            gop=config.gop,
-            quality=config.quality,
-        )
-    return labelled_clip(codec.load(path), sequence.labels)
+    codec.encode(
+        sequence.frames,
+        path,
+        rate=sequence.rate,
+        codec=config.codec,
+        gop=config.gop,
+        quality=config.quality,
+    )
+    clip = codec.load(path)
+    assert clip.frames is not None
+    # The encoder makes odd sizes even; the motion grid is the same.
+    height, width = sequence.labels.shape[1:]
+    return labelled_clip(clip._replace(frames=clip.frames[:, :height, :width]), sequence.labels)
 
 
 def evaluate_stage(

@@ -73,6 +73,11 @@ class Experiment:
     weights: Path | None = None
     pipeline: Literal["numpy", "tf.data"] = "numpy"
 
+    def __post_init__(self) -> None:
+        """Refuse an empty batch."""
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, but must be at least 1")
+
 
 def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, Any]) -> None:
     """Write the settings of a run beside its results.

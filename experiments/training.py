@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from data.batches import training_batches
-from data.examples import Example, class_counts
+from data.examples import DataError, Example, class_counts
 from experiments.settings import Experiment, SettingsError
 from jaxseg.arrays import Frames, Labels, Params
 from jaxseg.checkpoints import Checkpoints, write_model_card
@@ -18,7 +18,7 @@ from jaxseg.geometry import pad_frames
 from jaxseg.losses import balanced_weights
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import Net, predict_labels, segmenter
-from jaxseg.train import init_state, make_optimizer, make_train_step, train
+from jaxseg.train import TrainState, init_state, make_optimizer, make_train_step, train
 
 
 def train_stage(
@@ -42,16 +42,24 @@ def train_stage(
 
     Raises:
         SettingsError: If the weights to begin with cannot be used.
+        DataError: If no pixel is labelled.
     """
     net = segmenter(experiment.net)
     optimizer = make_optimizer(experiment.train)
     height, width = experiment.augment.crop
     blank = np.zeros((1, height, width, 3), np.uint8)
-    state = init_state(net, optimizer, blank, key=jax.random.key(experiment.seed))
+
+    def fresh_state() -> TrainState:
+        return init_state(net, optimizer, blank, key=jax.random.key(experiment.seed))
+
+    counts = class_counts(examples, num_classes=experiment.net.num_classes)
+    if not counts.any():
+        raise DataError("no training picture has a labelled pixel; are all of them void?")
     with closing(Checkpoints(out / "checkpoints", cleanup=True)) as checkpoints:
         latest = checkpoints.latest()
         if latest is None:
             write_model_card(out, experiment.net, classes)
+            state = fresh_state()
             if experiment.weights is not None:
                 try:
                     params = load_backbone(state.params, read_weights(experiment.weights))
@@ -59,11 +67,11 @@ def train_stage(
                     raise SettingsError(str(error)) from error
                 state = state._replace(params=params)
         else:
+            stored = jax.eval_shape(fresh_state)
             restored = checkpoints.restore(
-                latest, params=state.params, training=state._replace(params={})
+                latest, params=stored.params, training=stored._replace(params={})
             )
             state = restored["training"]._replace(params=restored["params"])
-        counts = class_counts(examples, num_classes=experiment.net.num_classes)
 
         make_batches: Callable[..., Iterator[tuple[Frames, Labels]]] = training_batches
         if experiment.pipeline == "tf.data":

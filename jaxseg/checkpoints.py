@@ -212,12 +212,18 @@ def load_model(folder: str | Path) -> Model:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
+    if len(classes.names) != config.num_classes:
+        raise CheckpointError(
+            f"{card_path}: names {len(classes.names)} classes, but the net tells "
+            f"{config.num_classes} apart; train again"
+        )
+    none_yet = CheckpointError(f"{folder}: has no checkpoint yet; let training reach its first one")
+    if not (folder / "checkpoints").is_dir():
+        raise none_yet
     with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         step = checkpoints.best()
         if step is None:
-            raise CheckpointError(
-                f"{folder}: has no checkpoint yet; let training reach its first one"
-            )
+            raise none_yet
         net = segmenter(config)
         frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
         template = jax.eval_shape(net.init, jax.random.key(0), frame)

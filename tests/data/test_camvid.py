@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.camvid import DataError, read_sequences, read_stills
+from data.camvid import read_sequences, read_stills
 from data.camvid.originals import (
     FILMS,
     LABELS,
@@ -15,7 +15,7 @@ from data.camvid.originals import (
     read_runs,
 )
 from data.camvid.reading import list_pairs
-from data.examples import class_counts
+from data.examples import DataError, class_counts
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
 from jaxseg.codec import encode
