@@ -17,7 +17,7 @@ def test_every_table_is_up_to_date():
     assert fill_tables(README) == README
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([\w./-]+\.\w+)\)", README))))
 def test_every_link_leads_somewhere(target):
     assert (ROOT / target).exists()
 
