@@ -35,7 +35,7 @@ REAL = Experiment(net=NET, train=TrainConfig(num_steps=2200))
 
 EMBEDDED = Experiment(
     net=NET,
-    train=TrainConfig(num_steps=160, evaluate_every=80, warmup_steps=20),
+    train=TrainConfig(num_steps=200, evaluate_every=200, warmup_steps=20),
     augment=AugmentConfig(crop=(160, 160), scales=(0.8, 1.4)),
     evaluation=EvaluationConfig(num_phases=4),
 )

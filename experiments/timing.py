@@ -11,7 +11,7 @@ from jaxseg.arrays import Clip, Gop, Params
 from jaxseg.runner import Labeller, cut_into_gops, frames_of_clip
 from jaxseg.schedules import fixed
 
-MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 5, 20, 0.8
+MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 4, 20, 0.5
 """A step is timed so often, unless that takes longer than enough."""
 
 
