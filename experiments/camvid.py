@@ -37,7 +37,7 @@ EMBEDDED = Experiment(
     net=NET,
     train=TrainConfig(num_steps=200, evaluate_every=200, warmup_steps=20),
     augment=AugmentConfig(crop=(160, 160), scales=(0.8, 1.4)),
-    evaluation=EvaluationConfig(num_phases=4),
+    evaluation=EvaluationConfig(num_phases=2),
 )
 """Small enough for minutes on 2 cores."""
 
