@@ -6,7 +6,7 @@
 The first trains a small net on drawn streets and takes minutes on 2 cores.  The
 second trains ResNet-18 with a light decoder from scratch on CamVid's 367 training
 stills, as the SegNet tutorial publishes them, and measures on the 101 consecutive
-frames of `val`; about an hour and a half on 2 cores.  What to expect stands in
+frames of `val`; hours on 2 cores.  What to expect stands in
 experiments/results/camvid/resnet18-ladder/results.json.  CAMVID may also hold the
 original pictures and labels of 960x720, and films (see data/camvid/originals.py).
 """

@@ -5,6 +5,5 @@ frame after frame of the street that `seed` names, `render` the first few.
 """
 
 from data.street.drawing import Street, render, render_frames
-from data.street.world import CLASS_NAMES
 
-__all__ = ["CLASS_NAMES", "Street", "render", "render_frames"]
+__all__ = ["Street", "render", "render_frames"]

@@ -18,21 +18,7 @@ from data.street import textures as tx
 from data.street.textures import Points, Texture, make_texture
 from jaxseg.arrays import IGNORE_LABEL
 
-CLASS_NAMES = (
-    "sky",
-    "building",
-    "pole",
-    "road",
-    "pavement",
-    "tree",
-    "sign",
-    "fence",
-    "car",
-    "pedestrian",
-    "bicyclist",
-)
-"""What the labels mean: CamVid's classes, in its order."""
-
+# CamVid's classes, in its order.
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 SHADE = IGNORE_LABEL
 """The label of a patch that darkens what lies under it and is not itself seen."""

@@ -5,8 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from data.street import CLASS_NAMES, Street, render, render_frames
+from data.street import Street, render, render_frames
 from data.street.world import BICYCLIST, CAR, PEDESTRIAN, ROAD, SKY, World, make_world
+from jaxseg.classes import CAMVID
 
 SEED, RATE, NUM_FRAMES, HEIGHT, WIDTH = 3, 15, 24, 240, 320
 
@@ -45,7 +46,7 @@ def test_shapes_and_types(street: Street) -> None:
     assert (street.labels.shape, street.labels.dtype) == (shape, np.uint8)
     assert (street.motion.shape, street.motion.dtype) == ((*shape, 2), np.float32)
     assert (street.is_new.shape, street.is_new.dtype) == (shape, np.bool_)
-    assert street.labels.max() < len(CLASS_NAMES) == 11
+    assert street.labels.max() < len(CAMVID.names) == 11
     assert np.isfinite(street.motion).all()
     assert not street.motion[0].any()
     assert street.is_new[0].all()
@@ -66,7 +67,7 @@ def test_another_seed_another_street_of_any_size(street: Street) -> None:
 
 def test_every_class_occurs(street: Street) -> None:
     share = np.bincount(street.labels.ravel(), minlength=11) / street.labels.size
-    assert (share > 3e-4).all(), dict(zip(CLASS_NAMES, share, strict=True))
+    assert (share > 3e-4).all(), dict(zip(CAMVID.names, share, strict=True))
     assert share.max() < 0.5
 
 
@@ -124,7 +125,7 @@ def test_moving_things_have_their_own_motion(street: Street, world: World) -> No
             if key[0] == "actor" and patch.label == label
         ]
         assert len(moves) > 3
-        assert min(moves) > 0.5, f"{CLASS_NAMES[label]} stands still"
+        assert min(moves) > 0.5, f"{CAMVID.names[label]} stands still"
 
 
 def test_things_appear_and_leave(street: Street, world: World) -> None:
