@@ -17,6 +17,7 @@ from experiments.training import train_stage
 from jaxseg.checkpoints import CheckpointError, load_model
 from jaxseg.classes import Classes
 from jaxseg.codec import CodecError
+from jaxseg.runner import keep_compilations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
         CodecError: If a video cannot be written or read.
         FloatingPointError: If training diverges.
     """
+    keep_compilations()
     experiment, out = options.experiment, options.out
     settings = out / "settings.json"
     if options.stage != "evaluate":

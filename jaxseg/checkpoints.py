@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxseg.arrays import Params
 from jaxseg.classes import Classes
 from jaxseg.files import write_text
-from jaxseg.nets import Net, NetConfig, segmenter
+from jaxseg.nets import Net, NetConfig, default_dtype, segmenter
 
 
 class CheckpointError(ValueError):
@@ -224,7 +224,7 @@ def load_model(folder: str | Path) -> Model:
         step = checkpoints.best()
         if step is None:
             raise none_yet
-        net = segmenter(config)
+        net = segmenter(config, dtype=default_dtype())
         frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
         template = jax.eval_shape(net.init, jax.random.key(0), frame)
         params = checkpoints.restore(step, params=template)["params"]

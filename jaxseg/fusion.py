@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from jaxseg.arrays import Array, Features
@@ -80,8 +81,11 @@ def fuse_by_distance(forward: Features, backward: Features, share: Float[Array, 
     Source:
         Jain & Gonzalez 2018, section 3.5 and Table 2.
     """
-    weight = jnp.asarray(share, forward.dtype)[..., None, None, None]
-    return (1 - weight) * forward + weight * backward
+    # The weights are no less than float32, in whatever type the maps are.
+    wide = np.promote_types(forward.dtype, np.float32)
+    weight = jnp.asarray(share, wide)[..., None, None, None]
+    fused = (1 - weight) * forward.astype(wide) + weight * backward.astype(wide)
+    return fused.astype(forward.dtype)
 
 
 MAX = Fusion(fuse_max, is_affine=False)

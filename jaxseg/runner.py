@@ -1,10 +1,12 @@
 """Cut a video into intervals and run a scheme over them: scanned, or as an endless stream."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import numpy as np
@@ -15,18 +17,24 @@ from jaxseg.nets import Net, predict_labels
 from jaxseg.schedules import ScheduleFn, fixed
 from jaxseg.schemes import Scheme, interp_mv
 
+T = TypeVar("T")
+
 
 class Labeller(NamedTuple):
     """A scheme compiled for one frame size; keep it to label further videos at no cost.
 
     Attributes:
         init: `(params, gop) -> state`.
-        step: `(params, state, gop) -> (state, labels [t, H, W] uint8)`.
+        step: `(params, state, gop) -> (state, labels [t, H, W] uint8)`; takes the
+            state's memory, which cannot be used again.
+        steps: The same for several consecutive intervals, stacked: `gops [g, t, ...]`
+            in, `labels [g, t, H, W]` out.
         reads_all_frames: See `Scheme`.
     """
 
     init: Callable[[Params, Gop], Any]
     step: Callable[[Params, Any, Gop], tuple[Any, Labels]]
+    steps: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     reads_all_frames: bool
 
 
@@ -162,9 +170,12 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
         The compiled functions.  Compilation happens at their first call.
     """
 
-    def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Labels]:
-        state, scores = scheme.step(params, state, gop)
-        return state, predict_labels(scores, stride=net.stride, height=height, width=width)
+    def to_labels(step_fn: Callable[[Params, Any, Gop], tuple[Any, Scores]]) -> Callable:
+        def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Labels]:
+            state, scores = step_fn(params, state, gop)
+            return state, predict_labels(scores, stride=net.stride, height=height, width=width)
+
+        return jax.jit(step, donate_argnums=1)
 
     compiled_init = jax.jit(scheme.init)
 
@@ -173,20 +184,61 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
         # motion, one compilation serves intervals of every length.
         return compiled_init(params, gop._replace(motion=gop.motion[:1]))
 
-    return Labeller(init, jax.jit(step), scheme.reads_all_frames)
+    return Labeller(init, to_labels(scheme.step), to_labels(scheme.steps), scheme.reads_all_frames)
+
+
+def keep_compilations() -> None:
+    """Keep compiled programs on disk, where the next process finds them.
+
+    For commands: it sets JAX's own option, to `jaxseg` in the user's cache folder
+    (`XDG_CACHE_HOME`, else `~/.cache`), unless `JAX_COMPILATION_CACHE_DIR` or the
+    program has set it already.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(caches) / "jaxseg"))
+
+
+def prefetch(items: Iterable[T], *, num_ahead: int = 2) -> Iterator[T]:
+    """Take items out of an iterator before they are needed, in a thread of its own.
+
+    Decoding and array arithmetic let other threads run meanwhile.
+
+    Args:
+        items: What takes time to make; it is only ever used by that thread.
+        num_ahead: Items to hold, at most.
+
+    Yields:
+        The items, in order.
+
+    Raises:
+        Exception: Whatever `items` raises, after the items before it.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        iterator = iter(items)
+        ahead = deque(pool.submit(next, iterator, end) for _ in range(num_ahead))
+        try:
+            while (item := ahead.popleft().result()) is not end:
+                ahead.append(pool.submit(next, iterator, end))
+                yield cast(T, item)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def label_gops(
-    labeller: Labeller, params: Params, gops: Iterable[Gop]
+    labeller: Labeller, params: Params, gops: Iterable[Gop], *, num_at_once: int = 1
 ) -> Iterator[UInt8[np.ndarray, "t H W"]]:
     """Label a stream of intervals in constant memory.
 
-    One interval is computed while the next is being read.
+    Some intervals are computed while the next are being read.
 
     Args:
         labeller: From `compile_scheme`.
         params: The net's variables.
         gops: From `cut_into_gops`.
+        num_at_once: Intervals to compute together.  More of them fill a large device
+            better, take as many times the memory, and delay the labels.
 
     Yields:
         `[t, H, W]` uint8, the labels of each interval's real frames.
@@ -195,21 +247,51 @@ def label_gops(
         Exception: Whatever `gops` raises, after the labels of the intervals so far.
     """
     state: Any = None
-    pending: deque[tuple[Labels, int]] = deque()
+    pending: deque[tuple[Labels, list[Gop]]] = deque()
     failure: Exception | None = None
+
+    def finish() -> Iterator[UInt8[np.ndarray, "t H W"]]:
+        labels, group = pending.popleft()
+        for one, gop in zip(np.asarray(labels), group, strict=False):
+            yield one[: int(gop.length)]
+
     try:
-        for gop in gops:
+        for group in _groups(gops, num_at_once):
             if state is None:
-                state = labeller.init(params, gop)
-            state, labels = labeller.step(params, state, gop)
-            pending.append((labels, int(gop.length)))
+                state = labeller.init(params, group[0])
+            # The last group may be short; it is filled up, and what that gives left out.
+            full = [*group, *[group[-1]] * (num_at_once - len(group))]
+            if num_at_once == 1:
+                state, labels = labeller.step(params, state, full[0])
+                labels = labels[None]
+            else:
+                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
+                state, labels = labeller.steps(params, state, stacked)
+            pending.append((labels, group))
             if len(pending) > 1:
-                labels, length = pending.popleft()
-                yield np.asarray(labels)[:length]
+                yield from finish()
     except Exception as error:
         failure = error
-    for labels, length in pending:
-        yield np.asarray(labels)[:length]
+    while pending:
+        yield from finish()
+    if failure is not None:
+        raise failure
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Take items in groups; those before an error, or the end, make a shorter one."""
+    group: list[T] = []
+    failure: Exception | None = None
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                yield group
+                group = []
+    except Exception as error:
+        failure = error
+    if group:
+        yield group
     if failure is not None:
         raise failure
 
@@ -221,6 +303,7 @@ def segment(
     *,
     make_scheme: Callable[[Net], Scheme] = interp_mv,
     interval: int = 5,
+    num_at_once: int = 1,
 ) -> Iterator[UInt8[np.ndarray, "H W"]]:
     """Label every frame of a video, one after another, in constant memory.
 
@@ -230,6 +313,7 @@ def segment(
         params: Its variables.
         make_scheme: A scheme's constructor, from `jaxseg.schemes`.
         interval: Frames from one keyframe to the next.
+        num_at_once: Intervals to compute together; see `label_gops`.
 
     Yields:
         `[H, W]` uint8, the labels of each frame.
@@ -255,7 +339,7 @@ def segment(
         max_length=interval,
         reads_all_frames=scheme.reads_all_frames,
     )
-    for labels in label_gops(labeller, params, gops):
+    for labels in label_gops(labeller, params, prefetch(gops), num_at_once=num_at_once):
         yield from labels
 
 

@@ -14,7 +14,7 @@ from jaxseg import codec
 from jaxseg.arrays import CodedFrame
 from jaxseg.checkpoints import load_model
 from jaxseg.draw import overlay
-from jaxseg.runner import segment
+from jaxseg.runner import keep_compilations, segment
 from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
 
 MAKE_SCHEME = {
@@ -44,6 +44,7 @@ def segment_file(
         CheckpointError: If the folder holds no model.
         CodecError: If the video cannot be read or the output written.
     """
+    keep_compilations()
     facts = codec.probe(video)
     if video.resolve() == output.resolve():
         raise codec.CodecError(f"{output}: is the input itself; give another name by -o")

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxseg.arrays import Features
 from jaxseg.geometry import resize_bilinear
-from jaxseg.nets.resnet import batch_norm, convolution
+from jaxseg.nets.resnet import convolve, normalize
 
 PYRAMID_GRIDS = (1, 2, 4)
 """Cells a side of the grids over which context is averaged."""
@@ -82,5 +82,5 @@ class Ladder(nn.Module):
     def _step(
         self, x: Features, *, size: int, name: str, train: bool, channels: int | None = None
     ) -> Features:
-        x = convolution(channels or self.channels, size=size, name=f"{name}_conv")(x)
-        return nn.relu(batch_norm(name=f"{name}_bn", train=train)(x))
+        x = convolve(x, channels or self.channels, size=size, name=f"{name}_conv")
+        return nn.relu(normalize(x, name=f"{name}_bn", train=train))

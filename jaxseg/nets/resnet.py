@@ -19,12 +19,13 @@ BOTTLENECK_DEPTH = 50
 """Nets at least this deep are made of bottleneck blocks."""
 
 
-def convolution(
-    channels: int, *, name: str, size: int = 3, stride: int = 1, dilation: int = 1
-) -> nn.Conv:
-    """Make a convolution without bias, padded symmetrically as in torchvision.
+def convolve(
+    x: Features, channels: int, *, name: str, size: int = 3, stride: int = 1, dilation: int = 1
+) -> Features:
+    """Convolve without bias, in the type of the input, padded as in torchvision.
 
     Args:
+        x: `[*b, h, w, c]`.
         channels: Output channels.
         name: Name of the layer.
         size: Side of the kernel, odd.
@@ -32,9 +33,9 @@ def convolution(
         dilation: Distance between the kernel's taps, cells.
 
     Returns:
-        The layer, `[*b, h, w, c] -> [*b, ceil(h / stride), ceil(w / stride), channels]`.
+        `[*b, ceil(h / stride), ceil(w / stride), channels]`.
     """
-    return nn.Conv(
+    layer = nn.Conv(
         channels,
         (size, size),
         strides=stride,
@@ -42,30 +43,38 @@ def convolution(
         padding=dilation * (size // 2),
         use_bias=False,
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal"),
+        dtype=x.dtype,
         name=name,
     )
+    return layer(x)
 
 
-def batch_norm(
-    *, name: str, train: bool, scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
-) -> nn.BatchNorm:
-    """Make a batch normalisation with torchvision's constants.
+def normalize(
+    x: Features,
+    *,
+    name: str,
+    train: bool,
+    scale_init: jax.nn.initializers.Initializer = nn.initializers.ones,
+) -> Features:
+    """Normalise by a batch's statistics, in float32, with torchvision's constants.
 
     Args:
+        x: `[*b, h, w, c]`.
         name: Name of the layer.
         train: Whether to normalise by the batch's own statistics.
         scale_init: Initializer of the scale.
 
     Returns:
-        The layer, which keeps the shape of its input.
+        `[*b, h, w, c]`, of the input's type.
     """
-    return nn.BatchNorm(
+    layer = nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,
         epsilon=1e-5,
         scale_init=scale_init,
         name=name,
     )
+    return layer(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def max_pool(features: Features) -> Features:
@@ -105,10 +114,10 @@ class BasicBlock(nn.Module):
     def __call__(self, x: Features, *, train: bool) -> Features:
         """Map `[*b, h, w, c]` to `[*b, h / stride, w / stride, channels]`."""
         first, second = self.dilations
-        y = convolution(self.channels, stride=self.stride, dilation=first, name="conv1")(x)
-        y = nn.relu(batch_norm(name="bn1", train=train)(y))
-        y = convolution(self.channels, dilation=second, name="conv2")(y)
-        y = batch_norm(name="bn2", train=train, scale_init=nn.initializers.zeros)(y)
+        y = convolve(x, self.channels, stride=self.stride, dilation=first, name="conv1")
+        y = nn.relu(normalize(y, name="bn1", train=train))
+        y = convolve(y, self.channels, dilation=second, name="conv2")
+        y = normalize(y, name="bn2", train=train, scale_init=nn.initializers.zeros)
         return nn.relu(y + _shortcut(x, self.channels, self.stride, train))
 
 
@@ -123,20 +132,20 @@ class BottleneckBlock(nn.Module):
     def __call__(self, x: Features, *, train: bool) -> Features:
         """Map `[*b, h, w, c]` to `[*b, h / stride, w / stride, 4 * channels]`."""
         dilation = self.dilations[0]
-        y = convolution(self.channels, size=1, name="conv1")(x)
-        y = nn.relu(batch_norm(name="bn1", train=train)(y))
-        y = convolution(self.channels, stride=self.stride, dilation=dilation, name="conv2")(y)
-        y = nn.relu(batch_norm(name="bn2", train=train)(y))
-        y = convolution(4 * self.channels, size=1, name="conv3")(y)
-        y = batch_norm(name="bn3", train=train, scale_init=nn.initializers.zeros)(y)
+        y = convolve(x, self.channels, size=1, name="conv1")
+        y = nn.relu(normalize(y, name="bn1", train=train))
+        y = convolve(y, self.channels, stride=self.stride, dilation=dilation, name="conv2")
+        y = nn.relu(normalize(y, name="bn2", train=train))
+        y = convolve(y, 4 * self.channels, size=1, name="conv3")
+        y = normalize(y, name="bn3", train=train, scale_init=nn.initializers.zeros)
         return nn.relu(y + _shortcut(x, 4 * self.channels, self.stride, train))
 
 
 def _shortcut(x: Features, channels: int, stride: int, train: bool) -> Features:
     if stride == 1 and x.shape[-1] == channels:
         return x
-    x = convolution(channels, size=1, stride=stride, name="downsample_conv")(x)
-    return batch_norm(name="downsample_bn", train=train)(x)
+    x = convolve(x, channels, size=1, stride=stride, name="downsample_conv")
+    return normalize(x, name="downsample_bn", train=train)
 
 
 class ResNet(nn.Module):
@@ -159,8 +168,8 @@ class ResNet(nn.Module):
             Maps at strides 4, 8, 16 and 32, none above `output_stride`.
         """
         block = BottleneckBlock if self.depth >= BOTTLENECK_DEPTH else BasicBlock
-        x = convolution(64, size=7, stride=2, name="conv1")(x)
-        x = max_pool(nn.relu(batch_norm(name="bn1", train=train)(x)))
+        x = convolve(x, 64, size=7, stride=2, name="conv1")
+        x = max_pool(nn.relu(normalize(x, name="bn1", train=train)))
         stages, reached, dilation = [], 4, 1
         for stage, num_blocks in enumerate(NUM_BLOCKS[self.depth]):
             previous, stride = dilation, 1

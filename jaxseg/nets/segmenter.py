@@ -80,6 +80,7 @@ class Net(NamedTuple):
 
 class _FeatureNet(nn.Module):
     config: NetConfig
+    dtype: jax.typing.DTypeLike
 
     @nn.compact
     def __call__(self, frames: Frames, *, train: bool) -> Features:
@@ -87,7 +88,7 @@ class _FeatureNet(nn.Module):
             jnp.broadcast_to(jnp.asarray(it, jnp.float32), frames.shape)
             for it in (PIXEL_MEAN, PIXEL_STD)
         )
-        x = (frames.astype(jnp.float32) - mean) / std
+        x = ((frames.astype(jnp.float32) - mean) / std).astype(self.dtype)
         config = self.config
         backbone = ResNet(config.depth, config.output_stride, name="backbone")
         stages = backbone(x, train=train)
@@ -100,7 +101,7 @@ class _FeatureNet(nn.Module):
 class _Project(nn.Module):
     @nn.compact
     def __call__(self, features: Features) -> Features:
-        return nn.Conv(features.shape[-1] // 2, (1, 1), name="conv")(features)
+        return nn.Conv(features.shape[-1] // 2, (1, 1), dtype=features.dtype, name="conv")(features)
 
 
 class _Classify(nn.Module):
@@ -108,7 +109,8 @@ class _Classify(nn.Module):
 
     @nn.compact
     def __call__(self, projected: Features) -> Scores:
-        return nn.Conv(self.num_classes, (1, 1), name="conv")(nn.relu(projected))
+        layer = nn.Conv(self.num_classes, (1, 1), dtype=projected.dtype, name="conv")
+        return layer(nn.relu(projected)).astype(jnp.float32)
 
 
 def _apply(module: nn.Module, *args: Any, **options: Any) -> Any:
@@ -116,11 +118,22 @@ def _apply(module: nn.Module, *args: Any, **options: Any) -> Any:
     return module.apply(*args, **options)
 
 
-def segmenter(config: NetConfig) -> Net:
+def default_dtype() -> jax.typing.DTypeLike:
+    """Choose the type to compute in: bfloat16 where JAX runs on an accelerator.
+
+    Returns:
+        `bfloat16`; `float32` on a CPU, which is no faster in anything less.
+    """
+    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+
+
+def segmenter(config: NetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32) -> Net:
     """Build a net: residual backbone, light decoder if wanted, and task net.
 
     Args:
         config: What the net is made of.
+        dtype: Type of features and projected features, in which the convolutions
+            compute.  Variables, normalisation, coordinates and scores stay float32.
 
     Returns:
         The net's pure functions.  `classify(project(features))` is the task net
@@ -129,7 +142,8 @@ def segmenter(config: NetConfig) -> Net:
     Source:
         Jain & Gonzalez 2018, section 3.1.
     """
-    feature_net, project, classify = _FeatureNet(config), _Project(), _Classify(config.num_classes)
+    feature_net = _FeatureNet(config, dtype)
+    project, classify = _Project(), _Classify(config.num_classes)
 
     def init(key: jax.Array, frames: Frames) -> Params:
         keys = jax.random.split(key, 3)

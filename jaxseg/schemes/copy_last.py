@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Gop, Params, Scores
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state
+from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side
 
 
 def copy_last(net: Net) -> Scheme:
@@ -24,4 +24,4 @@ def copy_last(net: Net) -> Scheme:
         scores = seam.light(params, seam.heavy(params, gop.frames[0]))
         return state, jnp.broadcast_to(scores, (gop.motion.shape[0], *scores.shape))
 
-    return Scheme(init=no_state, step=step)
+    return Scheme(init=no_state, step=step, steps=side_by_side(step))

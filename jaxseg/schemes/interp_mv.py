@@ -1,5 +1,6 @@
 """Interpolate features between the enclosing keyframes along the codec's motion vectors."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxseg.arrays import Features, Gop, Params, Scores
@@ -36,8 +37,7 @@ def interp_mv(
     def init(params: Params, gop: Gop) -> Features:
         return seam.heavy(params, gop.frames[0])
 
-    def step(params: Params, keyframe: Features, gop: Gop) -> tuple[Features, Scores]:
-        next_keyframe = seam.heavy(params, gop.next_frame)
+    def between(params: Params, keyframe: Features, next_keyframe: Features, gop: Gop) -> Scores:
         motion = motion_to_cells(gop.motion, stride=net.stride)
         forward = propagate_fn(keyframe, motion[:-1])
         # From the next keyframe back: the last step first, with the sign turned.
@@ -46,6 +46,15 @@ def interp_mv(
         backward = jnp.where(gop.is_linked, backward, forward)
         share = jnp.arange(1, motion.shape[0], dtype=jnp.float32) / gop.length.astype(jnp.float32)
         fused = fusion.fuse(forward, backward, jnp.minimum(share, 1.0))
-        return next_keyframe, seam.light(params, with_keyframe(keyframe, fused))
+        return seam.light(params, with_keyframe(keyframe, fused))
 
-    return Scheme(init=init, step=step)
+    def step(params: Params, keyframe: Features, gop: Gop) -> tuple[Features, Scores]:
+        next_keyframe = seam.heavy(params, gop.next_frame)
+        return next_keyframe, between(params, keyframe, next_keyframe, gop)
+
+    def steps(params: Params, keyframe: Features, gops: Gop) -> tuple[Features, Scores]:
+        later = seam.heavy(params, gops.next_frame)
+        earlier = jax.lax.concatenate([keyframe[None], later[:-1]], 0)
+        return later[-1], jax.vmap(between, in_axes=(None, 0, 0, 0))(params, earlier, later, gops)
+
+    return Scheme(init=init, step=step, steps=steps)

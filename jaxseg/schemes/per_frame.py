@@ -6,7 +6,7 @@ import jax
 
 from jaxseg.arrays import Frames, Gop, Params, Scores
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state
+from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side
 
 
 def per_frame(net: Net) -> Scheme:
@@ -26,4 +26,4 @@ def per_frame(net: Net) -> Scheme:
 
         return state, jax.lax.map(label_one, gop.frames)
 
-    return Scheme(init=no_state, step=step, reads_all_frames=True)
+    return Scheme(init=no_state, step=step, steps=side_by_side(step), reads_all_frames=True)

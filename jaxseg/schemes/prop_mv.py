@@ -5,7 +5,7 @@ from typing import Any
 from jaxseg.arrays import Gop, Params, Scores
 from jaxseg.geometry import motion_to_cells
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state, with_keyframe
+from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side, with_keyframe
 from jaxseg.warping import PropagateFn, propagate
 
 
@@ -30,4 +30,4 @@ def prop_mv(net: Net, *, propagate_fn: PropagateFn = propagate) -> Scheme:
         carried = with_keyframe(keyframe, propagate_fn(keyframe, motion))
         return state, seam.light(params, carried)
 
-    return Scheme(init=no_state, step=step)
+    return Scheme(init=no_state, step=step, steps=side_by_side(step))

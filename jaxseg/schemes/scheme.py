@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxseg.arrays import Features, Frames, Gop, Params, Scores
 from jaxseg.geometry import pad_frames
@@ -18,12 +17,17 @@ class Scheme(NamedTuple):
         init: `(params, gop) -> state`, from the first interval's first frame.
         step: `(params, state, gop) -> (state, scores [t, h, w, k])`: the scores of
             the interval's frames.  Pure; scanned by `runner`.
+        steps: `(params, state, gops [g, t, ...]) -> (state, scores [g, t, h, w, k])`:
+            what scanning `step` over consecutive intervals gives, with the feature
+            net run on all their keyframes at once; for devices that one frame does
+            not fill.
         reads_all_frames: Whether `gop.frames` must hold every frame's pixels; else
             the keyframe's alone.
     """
 
     init: Callable[[Params, Gop], Any]
     step: Callable[[Params, Any, Gop], tuple[Any, Scores]]
+    steps: Callable[[Params, Any, Gop], tuple[Any, Scores]]
     reads_all_frames: bool = False
 
 
@@ -31,7 +35,7 @@ class Seam(NamedTuple):
     """A net in two parts, with what is carried from frame to frame between them.
 
     Attributes:
-        heavy: `(params, frame [H, W, 3]) -> carried [h, w, c]`; runs on keyframes.
+        heavy: `(params, frames [*b, H, W, 3]) -> carried [*b, h, w, c]`; runs on keyframes.
         light: `(params, carried [*b, h, w, c]) -> scores [*b, h, w, k]`; runs on all.
     """
 
@@ -57,17 +61,29 @@ def cut_net(net: Net, *, is_affine: bool = True) -> Seam:
     """
     if is_affine:
         return Seam(
-            heavy=lambda params, frame: net.project(params, _features_of_one(net, params, frame)),
+            heavy=lambda params, frames: net.project(params, _features(net, params, frames)),
             light=net.classify,
         )
     return Seam(
-        heavy=lambda params, frame: _features_of_one(net, params, frame),
+        heavy=lambda params, frames: _features(net, params, frames),
         light=lambda params, features: net.classify(params, net.project(params, features)),
     )
 
 
-def _features_of_one(net: Net, params: Params, frame: Frames) -> Features:
-    return net.features(params, pad_frames(jnp.expand_dims(frame, 0)))[0]
+def _features(net: Net, params: Params, frames: Frames) -> Features:
+    return net.features(params, pad_frames(frames))
+
+
+def side_by_side(step: Callable[[Params, Any, Gop], tuple[Any, Scores]]) -> Callable:
+    """Make the `steps` of a scheme whose intervals do not depend on each other.
+
+    Args:
+        step: Its `step`, which returns the state that it got.
+
+    Returns:
+        The step, mapped over a leading axis of intervals.
+    """
+    return jax.vmap(step, in_axes=(None, None, 0), out_axes=(None, 0))
 
 
 def no_state(params: Params, gop: Gop) -> tuple[()]:

@@ -1,12 +1,13 @@
 """Layers against slow loops, and the sizes of a backbone's stages."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg.nets.ladder import Ladder, pool_to_grid
-from jaxseg.nets.resnet import NUM_BLOCKS, ResNet, convolution, max_pool
+from jaxseg.nets.resnet import NUM_BLOCKS, ResNet, convolve, max_pool
 
 SIZES = [(8, 6), (7, 9), (1, 4), (2, 1)]
 
@@ -43,9 +44,14 @@ def slow_max_pool(x: np.ndarray) -> np.ndarray:
 )
 def test_convolution_is_that_of_a_loop(shape, size, stride, dilation):
     x = draw(*shape, 2)
-    layer = convolution(3, name="conv", size=size, stride=stride, dilation=dilation)
+
+    class Layer(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return convolve(x, 3, name="conv", size=size, stride=stride, dilation=dilation)
+
     kernel = draw(size, size, 2, 3)
-    found = layer.apply({"params": {"kernel": kernel}}, x[None])[0]
+    found = Layer().apply({"params": {"conv": {"kernel": kernel}}}, x[None])[0]
     np.testing.assert_allclose(found, slow_convolution(x, kernel, stride, dilation), atol=1e-5)
 
 

@@ -119,6 +119,21 @@ def test_batch_axes_come_free(net, params):
     )
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_narrow_type_is_only_computed_in(name, draw_variables):
+    """Variables and scores stay float32, and the scores are those of float32, roughly."""
+    exact, narrow = segmenter(CONFIGS[name]), segmenter(CONFIGS[name], dtype=jnp.bfloat16)
+    params, frames = draw_variables(shapes(exact)), draw_frames(1)
+    assert shapes(narrow) == shapes(exact)
+    features = jax.jit(narrow.features)(params, frames)
+    assert features.dtype == narrow.project(params, features).dtype == jnp.bfloat16
+    scores = narrow.classify(params, narrow.project(params, features))
+    assert scores.dtype == jnp.float32
+    expected = jax.jit(lambda params, frames: apply(exact, params, frames))(params, frames)
+    error = np.abs(scores - expected)
+    assert 0 < error.mean() < 0.03 * np.abs(expected).max()
+
+
 @pytest.mark.slow
 def test_jit_is_eager(net, params):
     eager = apply(segmenter(CONFIGS["ladder"]), params, draw_frames(2))
