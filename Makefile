@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.demo-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 PIP := $(BIN)/python -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -35,7 +36,7 @@ format: $(DEV) ## put the code in form
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
-bench: $(DEV) ## time jaxseg against its peers
+bench: $(BENCH) ## time jaxseg against its peers
 	$(BIN)/python -m benchmarks
 
 readme: $(DEMO) ## fill the README's tables from the result files
@@ -68,6 +69,11 @@ $(DEMO): pyproject.toml constraints.txt | $(BIN)/pip
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP) --constraint constraints.txt --editable '.[train,plot,dev]'
 	@touch $@ $(DEMO)
+
+# The peers are large, and pinned by nobody: the versions stand in the results.
+$(BENCH): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jaxseg needs Python 3.11 or newer, but $(PYTHON) is %d.%d; choose another: make PYTHON=python3.12 ..." % sys.version_info[:2])'

@@ -25,9 +25,10 @@ from jaxseg.metrics import class_iou, confusion_matrix, mean_iou, temporal_consi
 from jaxseg.nets import Net
 from jaxseg.runner import Labeller, compile_scheme, label_gops
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
-from jaxseg.warping import PropagateFn, propagate, propagate_composed
+from jaxseg.warping import CHAIN, COMPOSED, ReverseFn, invert, negate
 
-PROPAGATIONS: dict[str, PropagateFn] = {"chain": propagate, "composed": propagate_composed}
+PROPAGATIONS = {"chain": CHAIN, "composed": COMPOSED}
+REVERSALS: dict[str, ReverseFn] = {"negate": negate, "invert": invert}
 
 COLUMNS = (
     "scheme",
@@ -64,12 +65,13 @@ def schemes_by_name(config: EvaluationConfig) -> dict[str, Callable[[Net], Schem
     Returns:
         Their constructors, the baseline first.
     """
-    carry = PROPAGATIONS[config.propagation]
+    propagation = PROPAGATIONS[config.propagation]
+    reverse_fn = REVERSALS[config.reversal]
     return {
         "per-frame": per_frame,
         "copy-last": copy_last,
-        "prop-mv": partial(prop_mv, propagate_fn=carry),
-        "interp-mv": partial(interp_mv, propagate_fn=carry),
+        "prop-mv": partial(prop_mv, propagation=propagation),
+        "interp-mv": partial(interp_mv, propagation=propagation, reverse_fn=reverse_fn),
     }
 
 
@@ -129,7 +131,7 @@ def evaluate_stage(
         The rows of the results.
     """
     height, width = examples[0].labels.shape[1:]
-    clips = [_clip_of(example) for example in examples]
+    clips = [clip_of(example) for example in examples]
     labellers = {
         name: compile_scheme(model.net, make_scheme(model.net), height=height, width=width)
         for name, make_scheme in schemes_by_name(config).items()
@@ -166,6 +168,7 @@ def evaluate_stage(
                 "interval": interval,
                 "net": f"resnet{model.config.depth}",
                 "propagation": config.propagation if name.endswith("-mv") else None,
+                "reversal": config.reversal if name == "interp-mv" else None,
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),
                 "temporal_consistency": measured.consistency,
@@ -230,7 +233,7 @@ def measure_accuracy(
     phases = np.unique(np.linspace(0, interval, num_phases, endpoint=False).astype(int))
     for example in examples:
         for phase in phases if num_phases < interval else range(interval):
-            gops = gops_of(_clip_of(example), labeller, interval=interval, phase=int(phase))
+            gops = gops_of(clip_of(example), labeller, interval=interval, phase=int(phase))
             start, predicted = 0, []
             for gop, labels in zip(gops, label_gops(labeller, model.params, gops), strict=True):
                 is_whole = len(labels) == interval and bool(gop.is_linked)
@@ -276,7 +279,15 @@ def write_overlay(
     codec.encode(pictures, path, rate=rate)
 
 
-def _clip_of(example: Example) -> Clip:
+def clip_of(example: Example) -> Clip:
+    """Take what a scheme reads out of a labelled clip.
+
+    Args:
+        example: With frames.
+
+    Returns:
+        The clip, without labels.
+    """
     return Clip(
         frames=example.frames,
         motion=example.motion,

@@ -24,8 +24,11 @@ class EvaluationConfig:
         codec: How sequences without a video file are encoded: "h264" or "mpeg4".
         gop: Frames from one of the codec's I-frames to the next.
         quality: Constant rate factor (h264) or quantiser (mpeg4); lower is better.
-        propagation: How maps are carried over several steps: "chain", a warp a
-            step, as in the paper; or "composed", one warp by the whole displacement.
+        propagation: How maps are carried over several steps: "composed", one warp by
+            the whole displacement; or "chain", a warp a step, as in the paper.
+        reversal: How motion is turned to lead forward in time: "invert", each block's
+            vector at the place where it came from; or "negate", at the same place, as
+            in the paper.
         num_phases: Shifted grids of keyframes to average over, at most; as many as
             the interval is long give every frame every distance.
         overlay_interval: Keyframe interval of the overlay video.
@@ -35,7 +38,8 @@ class EvaluationConfig:
     codec: Literal["h264", "mpeg4"] = "h264"
     gop: int = 250
     quality: int = 18
-    propagation: Literal["chain", "composed"] = "chain"
+    propagation: Literal["composed", "chain"] = "composed"
+    reversal: Literal["invert", "negate"] = "invert"
     num_phases: int = 10
     overlay_interval: int = 5
 

@@ -3,11 +3,15 @@
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.arrays import Clip, Gop, Params
+from jaxseg.arrays import Clip, Features, Frames, Gop, Params
+from jaxseg.geometry import padded_size
+from jaxseg.nets import Net
 from jaxseg.runner import Labeller, cut_into_gops, frames_of_clip
 from jaxseg.schedules import fixed
 
@@ -56,24 +60,60 @@ def prepare_step(
     state = labeller.init(params, gop)
 
     def run() -> None:
-        np.asarray(jax.block_until_ready(labeller.step(params, state, gop)[1]))
+        nonlocal state  # A step may reuse the memory of the state that it was given.
+        state, labels = labeller.step(params, state, gop)
+        np.asarray(jax.block_until_ready(labels))
 
     run()
     return run
 
 
-def time_in_turn(*steps: Callable[[], None]) -> list[float]:
+def without_heavy_part(
+    net: Net, params: Params, *, height: int, width: int
+) -> tuple[Net, dict[str, Any]]:
+    """Put a map that is there already in the place of a net's features and projection.
+
+    Args:
+        net: The net.
+        params: Its variables.
+        height: Of the frames, pixels.
+        width: Of the frames, pixels.
+
+    Returns:
+        A net that costs only what a scheme does between keyframes, and its variables,
+        of which `"carried"` is the map.
+    """
+    frame = jax.ShapeDtypeStruct((*padded_size(height, width), 3), np.uint8)
+    shape = jax.eval_shape(
+        lambda params, frame: net.project(params, net.features(params, frame[None]))[0],
+        params,
+        frame,
+    )
+    carried = jax.random.normal(jax.random.key(0), shape.shape, shape.dtype)
+
+    def features(params: Params, frames: Frames) -> Features:
+        return jnp.broadcast_to(params["carried"], (*frames.shape[:-3], *shape.shape))
+
+    light = net._replace(features=features, project=lambda _, features: features)
+    return light, {**params, "carried": carried}
+
+
+def time_in_turn(
+    *steps: Callable[[], None], min_repeats: int = MIN_REPEATS, max_repeats: int = MAX_REPEATS
+) -> list[float]:
     """Time functions turn by turn, so that a machine's changes of pace hit all alike.
 
     Args:
         *steps: What to time.
+        min_repeats: Runs of each, at least.
+        max_repeats: Runs of each, at most, however short they are.
 
     Returns:
         Milliseconds of each, the median of several runs.
     """
     rounds: list[list[float]] = []
-    while len(rounds) < MIN_REPEATS or (
-        len(rounds) < MAX_REPEATS and np.sum(rounds) < ENOUGH_SECONDS
+    while len(rounds) < min_repeats or (
+        len(rounds) < max_repeats and np.sum(rounds) < ENOUGH_SECONDS
     ):
         seconds = []
         for step in steps:

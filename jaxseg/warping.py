@@ -1,22 +1,45 @@
-"""Carry feature maps along motion: a bilinear pull, chained or composed."""
+"""Carry feature maps along motion: a bilinear pull, chained or composed, and turned round."""
 
-from typing import Any, Protocol, runtime_checkable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxseg.arrays import Array, Features, Motion
 from jaxseg.geometry import cell_positions
+from jaxseg.sampling import pull, push
+
+LEAST_WEIGHT = 0.125
+"""Cells that are hit by less of a vector are holes: their mean's gradient would be huge."""
+
+FILL_DEPTH = 4
+"""How many cells deep `invert` fills holes, from each side."""
 
 
 @runtime_checkable
-class PropagateFn(Protocol):
-    """Carries a map along successive steps of motion: `propagate` or `propagate_composed`."""
+class ReverseFn(Protocol):
+    """Turns the motion of a step the other way round: `negate` or `invert`."""
 
-    def __call__(self, features: Features, motion: Motion, /) -> Features:
-        """Map `[*b, h, w, c]` and `[*b, t, h, w, 2]` to `[*b, t, h, w, c]`."""
+    def __call__(self, motion: Motion, /) -> Motion:
+        """Map `[*b, h, w, 2]` in cells to `[*b, h, w, 2]` in cells."""
         ...
+
+
+class Propagation(NamedTuple):
+    """A way to carry a map along successive steps of motion, one frame at a time.
+
+    Attributes:
+        prepare: `(features [h, w, c], motion [t, h, w, 2]) -> prepared [t, ...]`, what
+            must be done in the order of the steps.
+        fetch: `(features, prepared[i]) -> [h, w, c]`, the estimate for frame i + 1; of
+            several frames at once, `(features, prepared) -> [t, h, w, c]`.
+    """
+
+    prepare: Callable[[Features, Motion], Array]
+    fetch: Callable[[Features, Array], Features]
 
 
 def warp(features: Features, motion: Motion) -> Features:
@@ -30,7 +53,8 @@ def warp(features: Features, motion: Motion) -> Features:
     Returns:
         `[*b, h, w, c]` of the features' type, sampled bilinearly; outside the map
         the border is repeated.  Zero motion is the identity, exactly.
-        Differentiable in both; each cell's weights sum to one.
+        Differentiable in both, in either mode and more than once; each cell's weights
+        sum to one.
 
     Raises:
         ValueError: If the two shapes do not belong together.
@@ -38,39 +62,7 @@ def warp(features: Features, motion: Motion) -> Features:
     Source:
         Jain & Gonzalez 2018, section 3.3; Jaderberg et al. 2015.
     """
-    expected = (*features.shape[:-1], 2)
-    if motion.shape != expected:
-        raise ValueError(
-            f"motion has shape {motion.shape}, but features of shape {features.shape} "
-            f"need {expected}: one (dx, dy) in cells for every cell"
-        )
-    one = _warp_one
-    for _ in features.shape[:-3]:
-        one = jax.vmap(one)
-    return one(jnp.asarray(features), jnp.asarray(motion, jnp.float32))
-
-
-def _warp_one(features: Array, motion: Array) -> Array:
-    height, width, channels = features.shape
-    # Coordinates stay in float32: bfloat16 cannot tell neighbouring cells apart.
-    position = cell_positions(height, width) + motion
-    x = jnp.clip(position[..., 0], 0, width - 1)
-    y = jnp.clip(position[..., 1], 0, height - 1)
-    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    right, bottom = jnp.minimum(left + 1, width - 1), jnp.minimum(top + 1, height - 1)
-    across, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
-    # The sum is formed in no less than float32, whatever JAX lets be mixed.
-    wide = np.promote_types(features.dtype, np.float32)
-    across, down = across[..., None].astype(wide), down[..., None].astype(wide)
-    # Whole rows of channels are fetched: contiguous in memory, four a cell.
-    rows = features.reshape(height * width, channels)
-
-    def tap(line: Array, column: Array) -> Array:
-        return jnp.take(rows, line * width + column, axis=0, mode="clip").astype(wide)
-
-    upper = tap(top, left) * (1 - across) + tap(top, right) * across
-    lower = tap(bottom, left) * (1 - across) + tap(bottom, right) * across
-    return (upper * (1 - down) + lower * down).astype(features.dtype)
+    return _sample(features, motion)
 
 
 def compose(first: Motion, second: Motion) -> Motion:
@@ -103,7 +95,7 @@ def accumulate(motion: Motion) -> Motion:
         total = compose(step, total)
         return total, total
 
-    _, totals = jax.lax.scan(join, jnp.zeros(steps.shape[1:], steps.dtype), steps)
+    _, totals = lax.scan(join, jnp.zeros(steps.shape[1:], steps.dtype), steps)
     return jnp.moveaxis(totals, 0, -4)
 
 
@@ -126,7 +118,7 @@ def propagate(features: Features, motion: Motion) -> Features:
         current = warp(current, step)
         return current, current
 
-    _, maps = jax.lax.scan(carry, jnp.asarray(features), steps)
+    _, maps = lax.scan(carry, jnp.asarray(features), steps)
     return jnp.moveaxis(maps, 0, -4)
 
 
@@ -140,9 +132,125 @@ def propagate_composed(features: Features, motion: Motion) -> Features:
     Returns:
         `[*b, t, h, w, c]`, estimates for frames 1..t; not the chain's: nothing is
         blurred more than once.
+
+    Raises:
+        ValueError: If the two shapes do not belong together.
     """
     totals = accumulate(motion)
-    repeated = jnp.broadcast_to(
-        jnp.expand_dims(features, -4), (*totals.shape[:-1], features.shape[-1])
-    )
-    return warp(repeated, totals)
+    return _sample(features, totals, steps=totals.shape[-4:-3])
+
+
+CHAIN = Propagation(prepare=propagate, fetch=lambda features, carried: carried)
+"""A warp a step, each of the map before: the paper's way."""
+
+COMPOSED = Propagation(
+    prepare=lambda features, motion: accumulate(motion),
+    fetch=lambda features, totals: _sample(features, totals, steps=totals.shape[:-3]),
+)
+"""One warp a frame, by the whole displacement: sharper, and no frame waits for another."""
+
+
+def negate(motion: Motion) -> Motion:
+    """Turn motion round at the place where it is stored: the paper's way.
+
+    Args:
+        motion: `[*b, h, w, 2]` in cells, from a frame back to the one before.
+
+    Returns:
+        `[*b, h, w, 2]` in cells, from the frame before to this one: `-motion(p)`, an
+        estimate that is displaced by the motion itself.
+
+    Source:
+        Jain & Gonzalez 2018, Algorithm 2.
+    """
+    return -motion
+
+
+def invert(motion: Motion) -> Motion:
+    """Turn motion round at the place where it came from.
+
+    Each cell's `-motion(p)` is splatted bilinearly to `p + motion(p)`, and a cell takes
+    the mean of what hits it.  Where what moved fills at least half a cell, what rests
+    does not count: it was hidden then, or its zero says that it was coded without
+    motion.  What nothing points to takes the mean of its neighbours, a few cells
+    deep, and beyond that what `negate` says.
+
+    Args:
+        motion: `[*b, h, w, 2]` in cells, from a frame back to the one before: what is
+            at `p` now was at `p + motion(p)` before.
+
+    Returns:
+        `[*b, h, w, 2]` float32 in cells, from the frame before to this one: what was at
+        `q` before is at `q + invert(motion)(q)` now.  Motion that is the same whole
+        number of cells everywhere is negated, exactly.  Differentiable.
+    """
+    motion = jnp.asarray(motion, jnp.float32)
+    *batch, height, width, _ = motion.shape
+    is_moving = jnp.any(motion != 0, axis=-1, keepdims=True)
+    counts = jnp.concatenate([is_moving, jnp.ones_like(is_moving)], axis=-1)
+    values = jnp.concatenate([-motion, counts.astype(jnp.float32)], axis=-1)
+    # What leads out of the map falls on a ring around it.
+    rows, columns = height + 2, width + 2
+    index, weight = _taps(motion + 1, batch, rows, columns)
+    flat = values.reshape(*index.shape[::2], 4)
+    hits = push(flat, index, weight, size=rows * columns)
+    hits = hits.reshape(*batch, rows, columns, 4)[..., 1:-1, 1:-1, :]
+    total, moving, whole = jnp.split(hits, [2, 3], axis=-1)
+    count = jnp.where(moving >= 0.5, moving, whole)
+    is_hit = count >= LEAST_WEIGHT
+    mean = jnp.where(is_hit, total / jnp.where(is_hit, count, 1), 0)
+    known = jnp.concatenate([mean, is_hit.astype(mean.dtype)], axis=-1)
+
+    def fill(_: Any, known: Any) -> Any:
+        near = _sum_3x3(known)
+        return jnp.where(known[..., 2:] > 0, known, near / jnp.maximum(near[..., 2:], 1))
+
+    known = lax.fori_loop(0, FILL_DEPTH, fill, known)
+    return jnp.where(known[..., 2:] > 0, known[..., :2], negate(motion))
+
+
+def _sum_3x3(maps: Array) -> Array:
+    for axis in (-3, -2):
+        widths = [(0, 0)] * maps.ndim
+        widths[axis] = (1, 1)
+        padded, size = jnp.pad(maps, widths), maps.shape[axis]
+        before, here, after = (lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3))
+        maps = before + here + after
+    return maps
+
+
+def _sample(features: Features, motion: Motion, *, steps: Sequence[int] = ()) -> Features:
+    """Read maps `[*b, h, w, c]` along motion `[*b, *steps, h, w, 2]`."""
+    features = jnp.asarray(features)
+    *batch, height, width, channels = features.shape
+    expected = (*batch, *steps, height, width, 2)
+    if motion.shape != expected:
+        raise ValueError(
+            f"motion has shape {motion.shape}, but features of shape {features.shape} "
+            f"need {expected}: one (dx, dy) in cells for every cell"
+        )
+    # The sum is formed in no less than float32, whatever JAX lets be mixed.
+    wide = np.promote_types(features.dtype, np.float32)
+    # Whole rows of channels are fetched: contiguous in memory, four a cell.
+    rows = features.reshape(math.prod(batch), height * width, channels).astype(wide)
+    index, weight = _taps(jnp.asarray(motion, jnp.float32), batch, height, width)
+    sampled = pull(rows, index, weight.astype(wide))
+    return sampled.reshape(*motion.shape[:-1], channels).astype(features.dtype)
+
+
+def _taps(motion: Motion, batch: Sequence[int], height: int, width: int) -> tuple[Array, Array]:
+    """List the four cells around where each of m targets points, and their weights.
+
+    Both are `[n, 4, m]`; n is the size of the batch, m that of the motion's other axes.
+    """
+    # Coordinates stay in float32: bfloat16 cannot tell neighbouring cells apart.
+    position = jnp.broadcast_to(cell_positions(*motion.shape[-3:-1]), motion.shape) + motion
+    position = position.reshape(math.prod(batch), math.prod(motion.shape[len(batch) : -1]), 2)
+    x, y = jnp.clip(position[..., 0], 0, width - 1), jnp.clip(position[..., 1], 0, height - 1)
+    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
+    right, bottom = jnp.minimum(left + 1, width - 1), jnp.minimum(top + 1, height - 1)
+    across, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
+    lines, columns = [top, top, bottom, bottom], [left, right, left, right]
+    index = [line * width + column for line, column in zip(lines, columns, strict=True)]
+    weight = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
+    return jnp.stack(index, axis=1), jnp.stack(weight, axis=1)

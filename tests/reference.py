@@ -10,6 +10,7 @@ import numpy as np
 from jaxseg.arrays import CodedFrame, Gop, PictureType
 from jaxseg.geometry import motion_grid_size, padded_size
 from jaxseg.nets import Net
+from jaxseg.warping import FILL_DEPTH, LEAST_WEIGHT
 
 
 def sample(features: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -47,6 +48,37 @@ def composed(features: np.ndarray, steps: Iterable[np.ndarray]) -> list[np.ndarr
         total = step if total is None else step + warp(total, step)
         maps.append(warp(features, total))
     return maps
+
+
+def invert(motion: np.ndarray) -> np.ndarray:
+    """Splat each vector of `[h, w, 2]` to where it points from, and fill the holes, in float64."""
+    height, width = motion.shape[:2]
+    hits: dict[tuple[int, int], list[tuple[float, np.ndarray]]] = {}
+    for row, column in np.ndindex(height, width):
+        vector = motion[row, column].astype(np.float64)
+        x, y = np.add([column, row], vector)
+        left, top = int(np.floor(x)), int(np.floor(y))
+        for place in np.ndindex(2, 2):
+            line, place_x = top + place[0], left + place[1]
+            weight = (1 - abs(x - place_x)) * (1 - abs(y - line))
+            hits.setdefault((line, place_x), []).append((weight, -vector))
+    found = {}
+    for cell in np.ndindex(height, width):
+        moving = [(weight, vector) for weight, vector in hits.get(cell, []) if vector.any()]
+        counted = moving if sum(weight for weight, _ in moving) >= 0.5 else hits.get(cell, [])
+        total = sum(weight for weight, _ in counted)
+        if total >= LEAST_WEIGHT:
+            found[cell] = sum(weight * vector for weight, vector in counted) / total
+    for _ in range(FILL_DEPTH):
+        filled = dict(found)
+        for row, column in set(np.ndindex(height, width)) - set(found):
+            around = [(row + i - 1, column + j - 1) for i, j in np.ndindex(3, 3)]
+            near = [found[cell] for cell in around if cell in found]
+            if near:
+                filled[row, column] = np.mean(near, axis=0)
+        found = filled
+    cells = [found.get(cell, -motion[cell]) for cell in np.ndindex(height, width)]
+    return np.reshape(cells, motion.shape)
 
 
 def to_cells(motion: np.ndarray, stride: int) -> np.ndarray:

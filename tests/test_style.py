@@ -23,6 +23,7 @@ arrays
 classes files
 geometry
 codec
+sampling
 nets
 warping
 fusion

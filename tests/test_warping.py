@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxseg.warping import (
-    PropagateFn,
+    CHAIN,
+    COMPOSED,
     accumulate,
     compose,
     propagate,
@@ -156,6 +157,11 @@ def test_shapes_that_do_not_belong_together_are_refused(shape, monkeypatch):
     assert str(shape) in str(caught.value)
 
 
+def test_composed_propagation_refuses_motion_of_another_grid():
+    with pytest.raises(ValueError, match=r"need \(3, 4, 5, 2\)"):
+        propagate_composed(np.zeros((4, 5, 8), np.float32), np.zeros((3, 2, 5, 2), np.float32))
+
+
 def test_constant_steps_add_up():
     first, second = (np.broadcast_to(np.float32(it), (3, 4, 2)) for it in ([1.5, -2], [0.25, 7]))
     np.testing.assert_array_equal(compose(first, second), first + second)
@@ -228,15 +234,11 @@ def test_propagations_take_batch_axes(fast, propagate_fn, plain):
         np.testing.assert_allclose(maps[0, index], one, atol=1e-6)
 
 
-@both
-def test_gradients_of_propagations_are_finite(fast, propagate_fn, plain):
-    def loss(features, steps):
-        return jnp.sum(propagate_fn(features, steps) ** 2)
-
-    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(*draw_steps())
-    assert all(np.isfinite(it).all() and np.any(it) for it in gradients)
-
-
-@both
-def test_propagations_are_of_the_announced_type(fast, propagate_fn, plain):
-    assert isinstance(propagate_fn, PropagateFn)
+@pytest.mark.parametrize(("way", "fast"), [(CHAIN, fast_chained), (COMPOSED, fast_composed)])
+def test_fetching_frames_one_by_one_or_together_is_propagating(way, fast):
+    features, steps = draw_steps()
+    prepared = jax.jit(way.prepare)(features, steps)
+    maps = fast(features, steps)
+    fetched = [way.fetch(features, one) for one in prepared]
+    np.testing.assert_allclose(jnp.stack(fetched), maps, atol=1e-6)
+    np.testing.assert_allclose(way.fetch(features, prepared), maps, atol=1e-6)

@@ -3,27 +3,33 @@
 import jax
 import jax.numpy as jnp
 
-from jaxseg.arrays import Features, Gop, Params, Scores
+from jaxseg.arrays import MOTION_BLOCK, Array, Features, Gop, Params, Scores
 from jaxseg.fusion import BY_DISTANCE, Fusion
 from jaxseg.geometry import motion_to_cells
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, with_keyframe
-from jaxseg.warping import PropagateFn, propagate
+from jaxseg.schemes.scheme import Scheme, cut_net, map_frames, with_keyframe
+from jaxseg.warping import COMPOSED, Propagation, ReverseFn, invert
 
 
 def interp_mv(
-    net: Net, *, fusion: Fusion = BY_DISTANCE, propagate_fn: PropagateFn = propagate
+    net: Net,
+    *,
+    fusion: Fusion = BY_DISTANCE,
+    propagation: Propagation = COMPOSED,
+    reverse_fn: ReverseFn = invert,
 ) -> Scheme:
-    """Warp the maps of the last and of the next keyframe towards each frame, and fuse them.
+    """Carry the maps of the last and of the next keyframe to each frame, and fuse them.
 
     The state is the next keyframe's map, so each keyframe's features are computed
     once.  Where nothing may be carried back (`gop.is_linked` is False) the map
-    carried forward stands in for the other.
+    carried forward stands alone.
 
     Args:
         net: The net.
         fusion: How the two maps are joined.
-        propagate_fn: How a map is carried along several steps.
+        propagation: How a map is carried along several steps; `CHAIN` is the paper's.
+        reverse_fn: How motion back in time is turned into motion forward; `negate` is
+            the paper's.
 
     Returns:
         The scheme.  It labels an interval once the next keyframe is there: a delay
@@ -38,15 +44,24 @@ def interp_mv(
         return seam.heavy(params, gop.frames[0])
 
     def between(params: Params, keyframe: Features, next_keyframe: Features, gop: Gop) -> Scores:
-        motion = motion_to_cells(gop.motion, stride=net.stride)
-        forward = propagate_fn(keyframe, motion[:-1])
-        # From the next keyframe back: the last step first, with the sign turned.
-        # Steps beyond a short interval's end are zero and change nothing.
-        backward = propagate_fn(next_keyframe, -motion[:0:-1])[::-1]
-        backward = jnp.where(gop.is_linked, backward, forward)
-        share = jnp.arange(1, motion.shape[0], dtype=jnp.float32) / gop.length.astype(jnp.float32)
-        fused = fusion.fuse(forward, backward, jnp.minimum(share, 1.0))
-        return seam.light(params, with_keyframe(keyframe, fused))
+        motion = motion_to_cells(gop.motion[:-1], stride=net.stride)
+        # From the next keyframe back: the last step first, turned the other way on the
+        # codec's own grid.  Steps beyond a short interval's end are zero and change nothing.
+        turned = reverse_fn(gop.motion[:0:-1] / MOTION_BLOCK) * MOTION_BLOCK
+        turned = motion_to_cells(turned, stride=net.stride)
+        forward = propagation.prepare(keyframe, motion)
+        backward = propagation.prepare(next_keyframe, turned)[::-1]
+        passed = jnp.arange(1, gop.motion.shape[0], dtype=jnp.float32)
+        share = jnp.minimum(passed / gop.length.astype(jnp.float32), 1.0)
+
+        def label(frames: tuple[Array, Array, Array]) -> Scores:
+            ahead = propagation.fetch(keyframe, frames[0])
+            back = propagation.fetch(next_keyframe, frames[1])
+            fused = fusion.fuse(ahead, jnp.where(gop.is_linked, back, ahead), frames[2])
+            return seam.light(params, fused)
+
+        others = map_frames(label, (forward, backward, share))
+        return with_keyframe(seam.light(params, keyframe), others)
 
     def step(params: Params, keyframe: Features, gop: Gop) -> tuple[Features, Scores]:
         next_keyframe = seam.heavy(params, gop.next_frame)

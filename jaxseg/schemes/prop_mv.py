@@ -2,19 +2,26 @@
 
 from typing import Any
 
-from jaxseg.arrays import Gop, Params, Scores
+from jaxseg.arrays import Array, Gop, Params, Scores
 from jaxseg.geometry import motion_to_cells
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side, with_keyframe
-from jaxseg.warping import PropagateFn, propagate
+from jaxseg.schemes.scheme import (
+    Scheme,
+    cut_net,
+    map_frames,
+    no_state,
+    side_by_side,
+    with_keyframe,
+)
+from jaxseg.warping import COMPOSED, Propagation
 
 
-def prop_mv(net: Net, *, propagate_fn: PropagateFn = propagate) -> Scheme:
-    """Run the feature net on keyframes and warp its map from frame to frame.
+def prop_mv(net: Net, *, propagation: Propagation = COMPOSED) -> Scheme:
+    """Run the feature net on keyframes and carry its map to the frames after them.
 
     Args:
         net: The net.
-        propagate_fn: How a map is carried along several steps.
+        propagation: How a map is carried along several steps; `CHAIN` is the paper's.
 
     Returns:
         The scheme.  It labels a frame as soon as its motion is known: no delay.
@@ -27,7 +34,11 @@ def prop_mv(net: Net, *, propagate_fn: PropagateFn = propagate) -> Scheme:
     def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Scores]:
         keyframe = seam.heavy(params, gop.frames[0])
         motion = motion_to_cells(gop.motion[:-1], stride=net.stride)
-        carried = with_keyframe(keyframe, propagate_fn(keyframe, motion))
-        return state, seam.light(params, carried)
+
+        def label(carried: Array) -> Scores:
+            return seam.light(params, propagation.fetch(keyframe, carried))
+
+        others = map_frames(label, propagation.prepare(keyframe, motion))
+        return state, with_keyframe(seam.light(params, keyframe), others)
 
     return Scheme(init=no_state, step=step, steps=side_by_side(step))

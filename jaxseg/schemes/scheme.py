@@ -1,6 +1,7 @@
 """What a scheme is, and the seam that all of them cut a net at."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -100,14 +101,30 @@ def no_state(params: Params, gop: Gop) -> tuple[()]:
     return ()
 
 
-def with_keyframe(keyframe: Features, others: Features) -> Features:
-    """Put a keyframe's own map in front of its interval's other maps.
+def map_frames(label_fn: Callable[[Any], Scores], frames: Any) -> Scores:
+    """Label the frames of an interval: all at once, or one after the other on a CPU.
+
+    A CPU is filled by one frame, whose maps then stay in its cache.
 
     Args:
-        keyframe: `[h, w, c]`.
-        others: `[t - 1, h, w, c]`.
+        label_fn: What is carried for one frame, or for `t` -> scores `[h, w, k]`, or
+            `[t, h, w, k]`.
+        frames: A tree of what is carried, each leaf with a leading axis of frames.
 
     Returns:
-        `[t, h, w, c]`.
+        `[t, h, w, k]`.
+    """
+    return jax.lax.platform_dependent(frames, cpu=partial(jax.lax.map, label_fn), default=label_fn)
+
+
+def with_keyframe(keyframe: Scores, others: Scores) -> Scores:
+    """Put a keyframe's own scores in front of those of its interval's other frames.
+
+    Args:
+        keyframe: `[h, w, k]`.
+        others: `[t - 1, h, w, k]`.
+
+    Returns:
+        `[t, h, w, k]`.
     """
     return jax.lax.concatenate([keyframe[None], others], 0)

@@ -40,7 +40,7 @@ EXPERIMENT = Experiment(
 ARTIFACTS = ("results.json", "results.md", "accuracy_throughput.png", "overlay.mp4")
 
 
-def colour_net(config: NetConfig) -> Net:
+def colour_net(config: NetConfig, *, dtype=jnp.float32) -> Net:
     """Make a net that tells classes by the mean colour of 8x8 pixels."""
 
     def init(key, frames):

@@ -55,7 +55,7 @@ def hold_first() -> Labeller:
         first = gop.frames[0, ..., 0]
         return state, np.broadcast_to(first, (len(gop.motion), *first.shape))
 
-    return Labeller(lambda params, gop: (), step, reads_all_frames=False)
+    return Labeller(lambda params, gop: (), step, step, reads_all_frames=False)
 
 
 def flat_example(classes: list[int]) -> Example:
@@ -187,7 +187,8 @@ def test_every_scheme_is_measured_at_every_interval(evaluated):
         mean = np.mean([row[f"iou_{name}"] for name in CLASSES.names])
         assert row["miou"] == pytest.approx(mean)
         assert (row["height"], row["width"], row["net"]) == (48, 96, "resnet18")
-        assert row["propagation"] == ("chain" if row["scheme"].endswith("-mv") else None)
+        assert row["propagation"] == ("composed" if row["scheme"].endswith("-mv") else None)
+        assert row["reversal"] == ("invert" if row["scheme"] == "interp-mv" else None)
 
 
 def test_motion_helps_and_keyframes_alone_are_the_baseline(evaluated):
