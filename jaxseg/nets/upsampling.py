@@ -28,12 +28,12 @@ def upsample_scores(scores: Scores, *, stride: int, height: int, width: int) -> 
 def predict_labels(scores: Scores, *, stride: int, height: int, width: int) -> Labels:
     """Name the class of the highest upsampled score of each pixel.
 
-    Pixels between two rows of cells are upsampled together, and the best class
-    so far is kept: the scores of all pixels never lie in memory.
+    One class after the other is upsampled and compared with the best so far, in
+    registers: the scores of all pixels never lie in memory.
 
     Args:
         scores: `[*b, h, w, k]`, at most 256 classes.
-        stride: Pixels a cell, even.
+        stride: Pixels a cell.
         height: Of the frame, pixels, at most `h * stride`.
         width: Of the frame, pixels, at most `w * stride`.
 
@@ -41,32 +41,39 @@ def predict_labels(scores: Scores, *, stride: int, height: int, width: int) -> L
         `[*b, height, width]` uint8, the argmax of `upsample_scores` up to rounding.
     """
     batch, cells = scores.shape[:-3], scores.shape[-3:]
-    flat = jax.lax.map(lambda one: _label_one(one, stride), scores.reshape(-1, *cells))
-    return flat.reshape(*batch, *flat.shape[1:])[..., :height, :width]
+    flat = jax.lax.map(
+        lambda one: _label_one(one, stride, height, width), scores.reshape(-1, *cells)
+    )
+    return flat.reshape(*batch, height, width)
 
 
-def _label_one(scores: Float[Array, "h w k"], stride: int) -> Array:
-    height, width, num_classes = scores.shape
-    # Along a line, the pixels between two cells' centres mix those two cells, with
-    # the same weights everywhere; beyond the outermost centres the border is repeated.
-    share = jnp.asarray((np.arange(stride) + 0.5) / stride, scores.dtype)
-    across, down = share[None, None, None], share[:, None]
-    planes = jnp.pad(jnp.moveaxis(scores, -1, 0), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    left, right = planes[:, :, :-1, None], planes[:, :, 1:, None]
-    lines = (left * (1 - across) + right * across).reshape(num_classes, height + 2, -1)
-    lines = jnp.moveaxis(lines, 0, 1)
+def _label_one(scores: Float[Array, "h w k"], stride: int, height: int, width: int) -> Array:
+    # The pixels from one cell's centre to the next mix those two cells, with the same
+    # weights everywhere; beyond the outermost centres the border is repeated.
+    margin = (stride + 1) // 2
+    share = (np.arange(stride) + 0.5 + stride / 2 - margin) / stride
+    weights = np.stack([1 - share, share]).astype(np.float32)
+    cells = jnp.pad(scores.astype(jnp.float32).mT, ((1, 1), (0, 0), (1, 1)), mode="edge")
+    # Along a line first, as a matrix product: XLA keeps its result, which it would
+    # else compute again for each pixel of the rows below.
+    pairs = jnp.stack([cells[..., :-1], cells[..., 1:]], axis=-1)
+    lines = jnp.tensordot(pairs, weights, axes=1, precision=jax.lax.Precision.HIGHEST)
+    lines = lines.reshape(*cells.shape[:2], -1)[..., margin : margin + width]
+    ratio = (weights[1] / weights[0])[None, :, None]
 
-    def label_band(pair: tuple[Array, Array]) -> Array:
-        upper, lower = (line[:, None] for line in pair)
-        best = upper[0] * (1 - down) + lower[0] * down
-        label = jnp.zeros(best.shape, jnp.uint8)
-        for index in range(1, num_classes):
-            score = upper[index] * (1 - down) + lower[index] * down
-            label = jnp.where(score > best, jnp.uint8(index), label)
-            best = jnp.maximum(score, best)
-        return label
+    def upsample(index: int) -> Array:
+        # Up to the weight of the upper line: a factor that all classes share changes
+        # no order. The class is taken before its rows: rows taken of all classes at
+        # once have too many readers for XLA to fuse, and would be written to memory.
+        line = lines[:, None, index]
+        return line[:-1] + line[1:] * ratio
 
-    bands = jax.lax.map(label_band, (lines[:-1], lines[1:]))
-    labels = bands.reshape((height + 1) * stride, (width + 1) * stride)
-    margin = stride // 2
-    return labels[margin : margin + height * stride, margin : margin + width * stride]
+    best = upsample(0)
+    labels = jnp.zeros(best.shape, jnp.uint8)
+    for index in range(1, scores.shape[-1]):
+        score = upsample(index)
+        is_better = score > best
+        labels = jnp.where(is_better, jnp.uint8(index), labels)
+        # One instruction, while jnp.maximum takes four: it also cares for NaN and -0.
+        best = jnp.where(is_better, score, best)
+    return labels.reshape(-1, width)[margin : margin + height]

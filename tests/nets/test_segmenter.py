@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.losses import cross_entropy
-from jaxseg.nets import NetConfig, predict_labels, segmenter, upsample_scores
+from jaxseg.nets import NetConfig, predict_labels, segmenter
 
 CONFIGS = {
     "plain": NetConfig(num_classes=5, output_stride=16),
@@ -207,34 +207,3 @@ def test_gradients_are_finite_and_reach_every_weight(step):
 def test_what_cannot_be_built_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["plain"], **changes)
-
-
-@pytest.mark.parametrize("stride", [4, 8, 16])
-def test_labels_are_the_argmax_of_the_upsampled_scores(stride):
-    rows, columns = 5, 3
-    scores = np.random.default_rng(0).standard_normal((2, 1, rows, columns, 6), np.float32)
-    for height, width in ((rows * stride, columns * stride), (rows * stride - 3, stride + 1)):
-        size = {"stride": stride, "height": height, "width": width}
-        upsampled = np.asarray(upsample_scores(scores, **size))
-        labels = np.asarray(predict_labels(scores, **size))
-        assert upsampled.shape == (2, 1, height, width, 6)
-        assert labels.dtype == np.uint8
-        assert labels.shape == (2, 1, height, width)
-        chosen = np.take_along_axis(upsampled, labels[..., None], axis=-1)
-        # Where two classes tie up to rounding, either will do.
-        np.testing.assert_allclose(chosen[..., 0], upsampled.max(axis=-1), rtol=0, atol=1e-5)
-        assert (labels == upsampled.argmax(axis=-1)).mean() > 0.999
-
-
-def test_upsampled_scores_are_those_of_a_loop():
-    """Pixel `i` lies at `(i + 0.5) / stride - 0.5` cells; the border is repeated."""
-    scores = np.random.default_rng(0).standard_normal((3, 4, 2), np.float32)
-    found = upsample_scores(scores, stride=4, height=11, width=16)
-    for row, column in np.ndindex(11, 16):
-        y, x = (np.clip((i + 0.5) / 4 - 0.5, 0, n - 1) for i, n in ((row, 3), (column, 4)))
-        top, left = min(int(y), 1), min(int(x), 2)
-        down, right = y - top, x - left
-        expected = (1 - down) * (
-            (1 - right) * scores[top, left] + right * scores[top, left + 1]
-        ) + down * ((1 - right) * scores[top + 1, left] + right * scores[top + 1, left + 1])
-        np.testing.assert_allclose(found[row, column], expected, atol=1e-5)
