@@ -37,7 +37,7 @@ _PACKAGES = (
 )
 _UNITS = ("_ms", "_s", "_fps", "_bytes")
 _QUANTITIES = {"latency", "time", "duration", "throughput", "memory"}
-_SHARES = ("miou", "iou", "pixel_accuracy", "class_accuracy", "temporal_consistency")
+_SHARES = ("miou", "iou", "pixel_accuracy", "class_accuracy", "temporal_consistency", "share")
 
 
 class Results(NamedTuple):
@@ -117,7 +117,7 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
         columns: The keys to show, in order.
 
     Returns:
-        The table, one line a row, with shares in percent, `speedup` as `7.3x`, and a
+        The table, one line a row, with shares in percent, `speedup` as `7.26x`, and a
         dash where a row has no value.
 
     Raises:
@@ -235,7 +235,7 @@ def _cell(column: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if column.startswith("speedup"):
-        return f"{value:.1f}x"
+        return f"{value:.3g}x"
     if column.startswith(_SHARES):
         return f"{100 * value:.1f}%"
     if column.endswith("_fps"):

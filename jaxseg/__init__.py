@@ -10,7 +10,7 @@ from jaxseg.checkpoints import load_model
 from jaxseg.nets import Net, NetConfig, segmenter
 from jaxseg.runner import segment
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
-from jaxseg.warping import compose, propagate, warp
+from jaxseg.warping import compose, invert, propagate, warp
 
 __all__ = [
     "Clip",
@@ -23,6 +23,7 @@ __all__ = [
     "compose",
     "copy_last",
     "interp_mv",
+    "invert",
     "load_model",
     "per_frame",
     "prop_mv",

@@ -95,7 +95,7 @@ def test_a_table_formats_each_key_its_own_way():
         "| scheme | interval | miou | latency_ms | throughput_fps | memory_bytes | speedup |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| per-frame | 1 | 67.9% | - | - | - | - |",
-        "| prop-mv | 5 | 65.0% | 12.35 | 81.0 | 1,234,567 | 7.3x |",
+        "| prop-mv | 5 | 65.0% | 12.35 | 81.0 | 1,234,567 | 7.26x |",
     ]
 
 
