@@ -26,6 +26,16 @@ SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
 """Makes a move by a part of a cell harmless, even where the scene is all fine texture."""
 
 
+def _smoothing_matrix(size: int) -> Float[np.ndarray, "n n"]:
+    """Give the matrix that smooths a row of cells, its ends repeated, from the right."""
+    reach = len(SMOOTHING) // 2
+    padded = np.pad(np.eye(size, dtype=np.float32), ((0, 0), (reach, reach)), mode="edge")
+    return sliding_window_view(padded, len(SMOOTHING), axis=1) @ SMOOTHING
+
+
+SMOOTH_DOWN, SMOOTH_ACROSS = map(_smoothing_matrix, THUMBNAIL)
+
+
 def luma_thumbnail(picture: VideoFrame, reformatter: VideoReformatter) -> Float[np.ndarray, "h w"]:
     """Shrink a picture's luma by area means, and smooth it a little.
 
@@ -37,13 +47,11 @@ def luma_thumbnail(picture: VideoFrame, reformatter: VideoReformatter) -> Float[
         `THUMBNAIL` cells, float32, 0 to 255.
     """
     height, width = THUMBNAIL
+    # Waking a second thread takes longer than what there is to do.
     small = reformatter.reformat(
-        picture, width=width, height=height, format="gray", interpolation="AREA"
+        picture, width=width, height=height, format="gray", interpolation="AREA", threads=1
     )
-    reach = len(SMOOTHING) // 2
-    padded = np.pad(small.to_ndarray().astype(np.float32), reach, mode="edge")
-    smooth = sliding_window_view(padded, len(SMOOTHING), axis=0) @ SMOOTHING
-    return sliding_window_view(smooth, len(SMOOTHING), axis=1) @ SMOOTHING
+    return SMOOTH_DOWN.T @ small.to_ndarray().astype(np.float32) @ SMOOTH_ACROSS
 
 
 def scene_correlation(first: Float[np.ndarray, "h w"], second: Float[np.ndarray, "h w"]) -> float:

@@ -10,6 +10,19 @@ from jaxtyping import Bool, Float, Shaped
 from jaxseg.arrays import MOTION_BLOCK
 from jaxseg.geometry import motion_grid_size
 
+BLOCK_VECTOR = np.dtype(
+    [
+        ("source", np.int32),
+        *((name, np.uint8) for name in ("w", "h")),
+        *((name, np.int16) for name in ("src_x", "src_y", "dst_x", "dst_y")),
+        ("flags", np.uint64),
+        *((name, np.int32) for name in ("motion_x", "motion_y")),
+        ("motion_scale", np.uint16),
+    ],
+    align=True,
+)
+"""FFmpeg's `AVMotionVector`."""
+
 
 def block_vectors(picture: VideoFrame) -> Shaped[np.ndarray, "n"] | None:
     """Take the list of motion-compensated blocks out of a decoded picture.
@@ -25,7 +38,8 @@ def block_vectors(picture: VideoFrame) -> Shaped[np.ndarray, "n"] | None:
     # holds every frame until the next full garbage collection.  One of our own is
     # freed at once.
     vectors = SideDataContainer(picture).get("MOTION_VECTORS")  # type: ignore[call-arg]
-    return None if vectors is None else vectors.to_ndarray()
+    # PyAV's own `to_ndarray` puts the type together anew for each frame.
+    return None if vectors is None else np.frombuffer(vectors, BLOCK_VECTOR)
 
 
 def rasterize_motion(

@@ -98,6 +98,9 @@ def test_grid_equals_a_loop_over_blocks(pan, encode_as, tmp_path, encoder, optio
         num_blocks = 0
         for picture in container.decode(video=0):
             vectors = block_vectors(picture)
+            their_own = picture.side_data.get("MOTION_VECTORS")
+            if vectors is not None:
+                assert vectors.dtype == their_own.to_ndarray().dtype
             grids = rasterize_motion(vectors, height=180, width=216)
             assert_same_grids(grids, rasterize_slowly([] if vectors is None else vectors, 180, 216))
             if vectors is not None:
