@@ -71,17 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     origin = provenance(["python", "-m", "benchmarks", *words])
     origin["versions"] |= peers.versions()
+    out = options.out or RESULTS / f"{jax.default_backend()}.json"
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(options.only):
         measured = MODULES[name].measure(**arguments(name, options))
+        rows += measured
         if measured:
             tqdm.write(markdown_table(measured, columns_of(measured)))
-        rows += measured
+            # Now rather than at the end: what was measured survives an interruption.
+            write_results(out, rows, provenance=origin)
     if not rows:
         print("nothing was measured: what it takes is not installed", file=sys.stderr)
         return 1
-    out = options.out or RESULTS / f"{jax.default_backend()}.json"
-    write_results(out, rows, provenance=origin)
     print(f"wrote {out}")
     return 0
 
