@@ -4,8 +4,8 @@
 
 Measures prop-mv and interp-mv with each combination on a trained net: accuracy over
 all frames and over those farthest from keyframes, for every grid of keyframes, and
-the time of an intermediate frame, taken in turn.  Without a folder of CamVid it runs
-on the embedded clip.  Minutes on 2 cores.
+the time that a frame takes besides the feature net, in turn.  Without a folder of
+CamVid it runs on the embedded clip.  Minutes on 2 cores.
 """
 
 import dataclasses
