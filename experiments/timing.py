@@ -18,6 +18,9 @@ from jaxseg.schedules import fixed
 MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 4, 20, 0.5
 """A step is timed so often, unless that takes longer than enough."""
 
+PAUSE_SECONDS = 0.02
+"""Rest before each turn."""
+
 
 def gops_of(clip: Clip, labeller: Labeller, *, interval: int, phase: int = 0) -> list[Gop]:
     """Cut a clip into intervals with keyframes at a fixed distance.
@@ -117,6 +120,8 @@ def time_in_turn(
     ):
         seconds = []
         for step in steps:
+            # Threads of the library before may still be spinning for more work.
+            time.sleep(PAUSE_SECONDS)
             began = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - began)

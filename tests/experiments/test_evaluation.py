@@ -224,7 +224,13 @@ def test_results_are_written_in_every_form(evaluated):
 
 def test_steps_are_timed_in_turn(monkeypatch):
     now, calls = [0.0], []
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def rest(seconds: float) -> None:
+        now[0] += seconds  # which must not count
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=rest)
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "PAUSE_SECONDS", 2.0**-6)  # sums of such are exact
 
     def taking(name: str, seconds: float):
         def step() -> None:
