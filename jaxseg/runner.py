@@ -247,13 +247,13 @@ def label_gops(
         Exception: Whatever `gops` raises, after the labels of the intervals so far.
     """
     state: Any = None
-    pending: deque[tuple[Labels, list[Gop]]] = deque()
+    pending: deque[tuple[Labels, list[int]]] = deque()
     failure: Exception | None = None
 
     def finish() -> Iterator[UInt8[np.ndarray, "t H W"]]:
-        labels, group = pending.popleft()
-        for one, gop in zip(np.asarray(labels), group, strict=False):
-            yield one[: int(gop.length)]
+        labels, lengths = pending.popleft()
+        for one, length in zip(np.asarray(labels), lengths, strict=False):
+            yield one[:length]
 
     try:
         for group in _groups(gops, num_at_once):
@@ -267,7 +267,7 @@ def label_gops(
             else:
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
                 state, labels = labeller.steps(params, state, stacked)
-            pending.append((labels, group))
+            pending.append((labels, [int(gop.length) for gop in group]))
             if len(pending) > 1:
                 yield from finish()
     except Exception as error:

@@ -122,7 +122,7 @@ def default_dtype() -> jax.typing.DTypeLike:
     """Choose the type to compute in: bfloat16 where JAX runs on an accelerator.
 
     Returns:
-        `bfloat16`; `float32` on a CPU, which is no faster in anything less.
+        `bfloat16`; `float32` on a CPU.
     """
     return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
 
