@@ -1,15 +1,18 @@
 """Batches from examples in memory, without TensorFlow: a function of seed and step alone."""
 
 import itertools
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from data.augment import AugmentConfig, augment
 from data.examples import Example
+
+T = TypeVar("T")
 
 
 def batch_indices(num_examples: int, batch_size: int, *, seed: int, step: int) -> np.ndarray:
@@ -74,7 +77,7 @@ def training_batches(
     start: int = 0,
     prefetch: int = 4,
 ) -> Iterator[tuple[UInt8[np.ndarray, "b H W 3"], UInt8[np.ndarray, "b H W"]]]:
-    """Make batches for ever, some ahead of time on another thread.
+    """Make batches for ever, some ahead of time on other threads.
 
     Args:
         examples: Stills.
@@ -84,37 +87,39 @@ def training_batches(
         start: The first batch.
         prefetch: Batches made ahead.
 
-    Yields:
-        See `training_batch`.
+    Returns:
+        An iterator of what `training_batch` makes.
     """
-    made: queue.Queue = queue.Queue(maxsize=prefetch)
-    stopped = threading.Event()
+    return make_ahead(
+        lambda step: training_batch(examples, config, batch_size=batch_size, seed=seed, step=step),
+        start=start,
+        num_ahead=prefetch,
+    )
 
-    def work() -> None:
+
+def make_ahead(
+    make_fn: Callable[[int], T], *, start: int = 0, num_ahead: int = 4, num_threads: int = 2
+) -> Iterator[T]:
+    """Make batches for ever, some before they are needed, on other threads.
+
+    Args:
+        make_fn: Makes the batch of a step.
+        start: The first step.
+        num_ahead: Batches made ahead.
+        num_threads: How many are made at a time.
+
+    Yields:
+        The batches in order.
+
+    Raises:
+        Exception: Whatever `make_fn` raises, where the batch is wanted.
+    """
+    with ThreadPoolExecutor(num_threads) as pool:
+        ahead = deque(pool.submit(make_fn, step) for step in range(start, start + num_ahead))
         try:
-            for step in itertools.count(start):
-                batch = training_batch(
-                    examples, config, batch_size=batch_size, seed=seed, step=step
-                )
-                while not stopped.is_set():
-                    try:
-                        made.put(batch, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if stopped.is_set():
-                    return
-        except Exception as error:  # Raised again where the batch is wanted.
-            made.put(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            batch = made.get()
-            if isinstance(batch, Exception):
-                raise batch
-            yield batch
-    finally:
-        stopped.set()
-        thread.join()
+            for step in itertools.count(start + num_ahead):
+                batch = ahead.popleft().result()
+                ahead.append(pool.submit(make_fn, step))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -8,6 +8,7 @@ decoding, so that training can begin at once, without TensorFlow.
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 
-from data.examples import QUARTER_PIXELS, Example, labelled_clip, still
+from data.examples import QUARTER_PIXELS, Example, Lazy, labelled_clip, still
 from jaxseg.codec import encode, load
 from jaxseg.files import replacing
 
@@ -31,6 +32,20 @@ QUALITY = 18
 
 FORMAT = "jaxseg examples 1"
 """What a file of examples says it is."""
+
+RECORD = "jaxseg record 1"
+"""What a file of one record says it is."""
+
+# What NumPy raises on reading a file that is no such file, or no longer whole.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 PNG_SIGNATURE = b"\x89PNG"
 
@@ -65,6 +80,7 @@ def encode_record(
     labels: UInt8[np.ndarray, "s h w"],
     *,
     rate: float | Fraction,
+    gop: int = GOP,
 ) -> dict[str, Any]:
     """Encode labelled frames once, and keep what the codec says about them.
 
@@ -72,6 +88,7 @@ def encode_record(
         frames: `[t, H, W, 3]` uint8; one frame is a still, and stays as it is.
         labels: `[t, H, W]` uint8.
         rate: Frames a second.
+        gop: Frames from one I-frame to the next.
 
     Returns:
         `file`, the bytes of an MP4 or PNG file; `rate`; the fields of `Example`
@@ -88,7 +105,7 @@ def encode_record(
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.mp4"
-            encode(frames, path, rate=rate, gop=GOP, quality=QUALITY)
+            encode(frames, path, rate=rate, gop=gop, quality=QUALITY)
             data, clip = path.read_bytes(), load(path)
         example = labelled_clip(
             clip._replace(frames=decode_frames(data, size=frames.shape[1:3])), labels
@@ -170,11 +187,63 @@ def load_examples(path: Path) -> list[Example]:
                 _from_arrays({name: stored[f"{index}/{name}"] for name in Example._fields})
                 for index in range(int(stored["num_examples"]))
             ]
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"{path}: holds no examples that this version can read ({FORMAT!r}), or was cut off; "
             "remove it, and it is made anew"
         ) from error
+
+
+def save_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record into a file; it appears under its name only once it is complete.
+
+    Args:
+        path: The file, `.npz`.
+        record: From `encode_record`.
+    """
+    arrays = {**record, "format": np.array(RECORD)}
+    # NumPy has another use for the name `file`.
+    arrays["bytes"] = np.frombuffer(arrays.pop("file"), np.uint8)
+    with replacing(path) as hidden, hidden.open("wb") as stored:
+        np.savez_compressed(stored, **arrays)
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Read what `save_record` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The record.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else, or was cut off.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file) as stored:
+            record = dict(stored)
+        if str(record.pop("format")) != RECORD:
+            raise KeyError("format")
+        return {"file": record.pop("bytes").tobytes(), **record}
+    except _DAMAGE as error:
+        raise ValueError(
+            f"{path}: holds no record that this version can read ({RECORD!r}), or was cut off; "
+            "remove it, and it is made anew"
+        ) from error
+
+
+def stored_examples(paths: Sequence[Path]) -> Sequence[Example]:
+    """Leave examples packed in their files until one is asked for.
+
+    Args:
+        paths: Files that `save_record` wrote.
+
+    Returns:
+        The examples.
+    """
+    return Lazy(paths, lambda path: decode_record(load_record(path)))
 
 
 def _to_arrays(example: Example) -> dict[str, np.ndarray]:

@@ -1,13 +1,17 @@
 """What a data set is made of: labelled stills and labelled clips, as plain arrays."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import collections.abc
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Clip, PictureType
 from jaxseg.geometry import motion_grid_size
+
+T = TypeVar("T")
 
 QUARTER_PIXELS = 4
 """Files and caches keep motion as int16 in this fraction of a pixel."""
@@ -51,6 +55,35 @@ class Sequence(NamedTuple):
     rate: float
     frames: UInt8[np.ndarray, "t H W 3"]
     labels: UInt8[np.ndarray, "t H W"]
+
+
+class Lazy(collections.abc.Sequence[T]):
+    """A sequence whose items are read whenever they are asked for, and not kept."""
+
+    def __init__(self, items: collections.abc.Sequence[Any], read_fn: Callable[[Any], T]) -> None:
+        """Make a sequence.
+
+        Args:
+            items: What each is read from.
+            read_fn: Reads one.
+        """
+        self._items, self._read_fn = items, read_fn
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Lazy[T]": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "T | Lazy[T]":
+        """Read an item; a slice reads none."""
+        if isinstance(index, slice):
+            return Lazy(self._items[index], self._read_fn)
+        return self._read_fn(self._items[operator.index(index)])
 
 
 def still(frame: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "h w"]) -> Example:

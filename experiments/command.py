@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import jax
 import tyro
+from jax.experimental.multihost_utils import sync_global_devices
 
 from data.examples import DataError, Example
 from data.examples import Sequence as LabelledSequence
@@ -30,6 +32,7 @@ class Options:
         out: Folder of the run; gets checkpoints, results, plot and overlay video.
         stage: What to do.
         resume: Continue the run in `out`, or begin it where there is none.
+        distributed: Train with the other processes of a cluster, see `join_processes`.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -37,6 +40,7 @@ class Options:
     out: Path = Path("runs/camvid")
     stage: Literal["train", "evaluate", "all"] = "all"
     resume: bool = False
+    distributed: bool = False
 
 
 class DataSet(NamedTuple):
@@ -55,6 +59,38 @@ class DataSet(NamedTuple):
     read_sequences: Callable[[], list[LabelledSequence]]
 
 
+def join_processes(options: Options) -> None:
+    """Join the other processes of a cluster, if the options say so, before any computation.
+
+    Each process is started with the same words.  How many there are, and where, is
+    found out by JAX: from Slurm, Open MPI, Kubernetes or a TPU pod.  Their devices
+    share each batch; `out` lies on a disk that all of them see, and the first process
+    alone writes there, checkpoints apart, which all write together.
+
+        srun --nodes 2 python -m experiments.camvid --stage train --distributed --out RUN
+
+    Args:
+        options: What the command does.
+
+    Raises:
+        SettingsError: If there is no cluster, or more to do than to train.
+    """
+    if not options.distributed:
+        return
+    if options.stage != "train":
+        raise SettingsError(
+            "several processes can only train together: give --stage train, then measure "
+            "in one process, with --stage evaluate"
+        )
+    try:
+        jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"no cluster to join ({error}); start the processes by srun or mpirun, or leave "
+            "out --distributed"
+        ) from error
+
+
 def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
     """Run the stages of an experiment.
 
@@ -70,6 +106,7 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
         CodecError: If a video cannot be written or read.
         FloatingPointError: If training diverges.
     """
+    join_processes(options)
     keep_compilations()
     experiment, out = options.experiment, options.out
     settings = out / "settings.json"
@@ -80,6 +117,7 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
             )
         if settings.exists():
             check_same_training(settings, experiment)
+    sync_global_devices("settings checked")
     sequences = data_set.read_sequences()
     if not sequences:
         raise DataError("the data set has no labelled sequence to measure on; see its val list")
@@ -87,7 +125,7 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     examples = [encode_sequence(one, out / "sequences", evaluation) for one in sequences]
     if options.stage != "evaluate":
-        if not settings.exists():
+        if not settings.exists() and jax.process_index() == 0:
             save_settings(settings, experiment, provenance=provenance(argv))
         train_stage(
             experiment,

@@ -25,10 +25,11 @@ from jaxseg.metrics import class_iou, confusion_matrix, mean_iou, temporal_consi
 from jaxseg.nets import Net
 from jaxseg.runner import Labeller, compile_scheme, label_gops
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
-from jaxseg.warping import CHAIN, COMPOSED, ReverseFn, invert, negate
+from jaxseg.warping import CHAIN, COMPOSED, FillFn, ReverseFn, fill, invert, negate, rest
 
 PROPAGATIONS = {"chain": CHAIN, "composed": COMPOSED}
 REVERSALS: dict[str, ReverseFn] = {"negate": negate, "invert": invert}
+FILLINGS: dict[str, FillFn] = {"rest": rest, "fill": fill}
 
 COLUMNS = (
     "scheme",
@@ -66,12 +67,14 @@ def schemes_by_name(config: EvaluationConfig) -> dict[str, Callable[[Net], Schem
         Their constructors, the baseline first.
     """
     propagation = PROPAGATIONS[config.propagation]
-    reverse_fn = REVERSALS[config.reversal]
+    reverse_fn, fill_fn = REVERSALS[config.reversal], FILLINGS[config.intra]
     return {
         "per-frame": per_frame,
         "copy-last": copy_last,
-        "prop-mv": partial(prop_mv, propagation=propagation),
-        "interp-mv": partial(interp_mv, propagation=propagation, reverse_fn=reverse_fn),
+        "prop-mv": partial(prop_mv, propagation=propagation, fill_fn=fill_fn),
+        "interp-mv": partial(
+            interp_mv, propagation=propagation, reverse_fn=reverse_fn, fill_fn=fill_fn
+        ),
     }
 
 
@@ -169,6 +172,7 @@ def evaluate_stage(
                 "net": f"resnet{model.config.depth}",
                 "propagation": config.propagation if name.endswith("-mv") else None,
                 "reversal": config.reversal if name == "interp-mv" else None,
+                "intra": config.intra if name.endswith("-mv") else None,
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),
                 "temporal_consistency": measured.consistency,

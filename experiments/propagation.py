@@ -1,4 +1,4 @@
-"""Which way to carry features is best: chained or composed, negated or inverted.
+"""Which way to carry features is best: chained or composed, negated or inverted, holes filled.
 
     python -m experiments.propagation --checkpoint runs/camvid --data-dir CAMVID
 
@@ -12,8 +12,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from data.examples import DataError
 from experiments.camvid import data_set
 from experiments.evaluation import (
+    FILLINGS,
     PROPAGATIONS,
     REVERSALS,
     clip_of,
@@ -42,6 +44,7 @@ COLUMNS = (
     "interval",
     "propagation",
     "reversal",
+    "intra",
     "miou",
     "miou_min",
     "temporal_consistency",
@@ -66,18 +69,28 @@ class Options:
     intervals: tuple[int, ...] = (5, 10)
 
 
-def ways() -> dict[tuple[str, str, str | None], Callable[[Net], Scheme]]:
+class Way(NamedTuple):
+    """A scheme, and how it carries features; each as a row names it."""
+
+    scheme: str
+    propagation: str
+    reversal: str | None
+    intra: str
+
+
+def ways() -> dict[Way, Callable[[Net], Scheme]]:
     """List every scheme with every way to carry features.
 
     Returns:
-        Constructors by scheme, propagation and reversal.
+        Its constructor, by way.
     """
-    found: dict[tuple[str, str, str | None], Callable[[Net], Scheme]] = {}
-    for name, propagation in PROPAGATIONS.items():
-        found["prop-mv", name, None] = partial(prop_mv, propagation=propagation)
+    found: dict[Way, Callable[[Net], Scheme]] = {}
+    for (name, propagation), (intra, fill_fn) in product(PROPAGATIONS.items(), FILLINGS.items()):
+        shared: dict[str, Any] = {"propagation": propagation, "fill_fn": fill_fn}
+        found[Way("prop-mv", name, None, intra)] = partial(prop_mv, **shared)
         for reversal, reverse_fn in REVERSALS.items():
-            found["interp-mv", name, reversal] = partial(
-                interp_mv, propagation=propagation, reverse_fn=reverse_fn
+            found[Way("interp-mv", name, reversal, intra)] = partial(
+                interp_mv, reverse_fn=reverse_fn, **shared
             )
     return found
 
@@ -117,24 +130,20 @@ def measure(options: Options) -> list[dict[str, Any]]:
                 for make_scheme in ways().values()
             ]
             times = time_in_turn(*steps)
-            for ((name, propagation, reversal), make_scheme), time_ms in zip(
-                ways().items(), times, strict=True
-            ):
+            for (way, make_scheme), time_ms in zip(ways().items(), times, strict=True):
                 measured = measure_accuracy(
                     compile_scheme(model.net, make_scheme(model.net), height=height, width=width),
                     model,
                     examples,
-                    name=name,
+                    name=way.scheme,
                     interval=interval,
                     num_phases=interval,
                 )
                 rows.append(
                     {
-                        "scheme": name,
+                        **way._asdict(),
                         "interval": interval,
                         "net": f"resnet{model.config.depth}",
-                        "propagation": propagation,
-                        "reversal": reversal,
                         "miou": float(mean_iou(measured.total)),
                         "miou_min": float(mean_iou(measured.farthest)),
                         "temporal_consistency": measured.consistency,

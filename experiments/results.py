@@ -151,15 +151,26 @@ def write_markdown(
     Raises:
         ValueError: If no row has a column.
     """
+    write_text(path, f"{markdown_table(rows, columns)}\n{provenance_note(provenance)}")
+
+
+def provenance_note(provenance: Mapping[str, Any]) -> str:
+    """Say in one line, and the command, how numbers were measured.
+
+    Args:
+        provenance: From `provenance`.
+
+    Returns:
+        Markdown to put under a table.
+    """
     machine, commit = provenance["machine"], provenance["commit"]
     dirty = " with uncommitted changes" if provenance["is_dirty"] else ""
     devices = ", ".join(dict.fromkeys(machine["devices"]))
-    note = (
+    return (
         f"Measured on {provenance['date'][:10]} at commit {commit[:12]}{dirty}, "
         f"on {machine['cpu']} ({machine['num_cores']} cores; JAX on {devices}), "
         f"JAX {provenance['versions']['jax']}:\n\n    {provenance['command']}\n"
     )
-    write_text(path, f"{markdown_table(rows, columns)}\n{note}")
 
 
 def _commit() -> dict[str, Any]:

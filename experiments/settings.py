@@ -29,6 +29,8 @@ class EvaluationConfig:
         reversal: How motion is turned to lead forward in time: "invert", each block's
             vector at the place where it came from; or "negate", at the same place, as
             in the paper.
+        intra: How blocks that were coded without motion move: "fill", as what is around
+            them; or "rest", not at all, as in the paper.
         num_phases: Shifted grids of keyframes to average over, at most; as many as
             the interval is long give every frame every distance.
         overlay_interval: Keyframe interval of the overlay video.
@@ -40,6 +42,7 @@ class EvaluationConfig:
     quality: int = 18
     propagation: Literal["composed", "chain"] = "composed"
     reversal: Literal["invert", "negate"] = "invert"
+    intra: Literal["fill", "rest"] = "fill"
     num_phases: int = 10
     overlay_interval: int = 5
 
@@ -63,8 +66,11 @@ class Experiment:
         evaluation: What is measured.
         batch_size: Pictures a step.
         seed: Of initial weights, order and augmentation.
-        weights: A published ResNet (.pth or .safetensors) to begin with; None for
-            random weights.
+        weights: What to begin with: a published ResNet (.pth or .safetensors), or the
+            folder of a run with a net of the same make, whose classifier is taken over
+            where the number of classes agrees; None for random weights.
+        balance_classes: Whether pixels of rare classes weigh more in the loss.
+        dtype: Type in which the net computes; variables and optimizer stay float32.
         pipeline: What makes the batches; both make the same ones.
     """
 
@@ -75,6 +81,8 @@ class Experiment:
     batch_size: int = 8
     seed: int = 0
     weights: Path | None = None
+    balance_classes: bool = True
+    dtype: Literal["float32", "bfloat16"] = "float32"
     pipeline: Literal["numpy", "tf.data"] = "numpy"
 
     def __post_init__(self) -> None:
@@ -105,10 +113,14 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
     Raises:
         SettingsError: If anything but the evaluation differs; names the first difference.
     """
-    before = json.loads(path.read_text())["experiment"]
+    # What a run of an earlier version does not name was as it is by default.
+    default = Experiment(
+        NetConfig(experiment.net.num_classes), TrainConfig(experiment.train.num_steps)
+    )
+    before = _plain(default) | json.loads(path.read_text())["experiment"]
     now = _plain(experiment)
     for key, new in now.items():
-        old = before.get(key)
+        old = before[key]
         if key not in ("evaluation", "pipeline") and old != new:
             raise SettingsError(
                 f"{path.parent}: was begun with {key} = {old}, not {new}; "

@@ -3,22 +3,32 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from data.batches import training_batches
 from data.examples import DataError, Example, class_counts
 from experiments.settings import Experiment, SettingsError
 from jaxseg.arrays import Frames, Labels, Params
-from jaxseg.checkpoints import Checkpoints, write_model_card
+from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.convert import load_backbone, read_weights
 from jaxseg.geometry import pad_frames
 from jaxseg.losses import balanced_weights
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import Net, predict_labels, segmenter
-from jaxseg.train import TrainState, init_state, make_optimizer, make_train_step, train
+from jaxseg.train import (
+    TrainState,
+    batch_mesh,
+    init_state,
+    make_optimizer,
+    make_train_step,
+    still_loss,
+    train,
+)
 
 
 def train_stage(
@@ -32,6 +42,9 @@ def train_stage(
 ) -> None:
     """Train a net from scratch, or continue where a run stopped.
 
+    All devices share each batch, those of other processes too (see
+    `command.join_processes`), of which the first alone writes log and model card.
+
     Args:
         experiment: The settings.
         examples: Stills to train on.
@@ -41,13 +54,22 @@ def train_stage(
         quiet: Show no progress bar.
 
     Raises:
-        SettingsError: If the weights to begin with cannot be used.
+        SettingsError: If the devices cannot share a batch, or the weights to begin with
+            cannot be used.
+        CheckpointError: If a checkpoint cannot be used.
         DataError: If no pixel is labelled.
     """
-    net = segmenter(experiment.net)
-    optimizer = make_optimizer(experiment.train)
+    net = segmenter(experiment.net, dtype=jnp.dtype(experiment.dtype))
+    optimizer, rates = make_optimizer(experiment.train), experiment.train.rates
+    mesh = batch_mesh()
+    if mesh is not None and experiment.batch_size % mesh.size:
+        raise SettingsError(
+            f"batch_size is {experiment.batch_size}, but {mesh.size} devices share each batch: "
+            f"give a multiple of {mesh.size}, or fewer devices"
+        )
     height, width = experiment.augment.crop
     blank = np.zeros((1, height, width, 3), np.uint8)
+    is_first = jax.process_index() == 0
 
     def fresh_state() -> TrainState:
         return init_state(net, optimizer, blank, key=jax.random.key(experiment.seed))
@@ -55,17 +77,14 @@ def train_stage(
     counts = class_counts(examples, num_classes=experiment.net.num_classes)
     if not counts.any():
         raise DataError("no training picture has a labelled pixel; are all of them void?")
+    class_weights = balanced_weights(counts) if experiment.balance_classes else None
     with closing(Checkpoints(out / "checkpoints", cleanup=True)) as checkpoints:
         latest = checkpoints.latest()
         if latest is None:
-            write_model_card(out, experiment.net, classes)
+            if is_first:
+                write_model_card(out, experiment.net, classes)
             state = fresh_state()
-            if experiment.weights is not None:
-                try:
-                    params = load_backbone(state.params, read_weights(experiment.weights))
-                except (ValueError, ImportError) as error:
-                    raise SettingsError(str(error)) from error
-                state = state._replace(params=params)
+            state = state._replace(params=starting_params(state.params, experiment))
         else:
             stored = jax.eval_shape(fresh_state)
             restored = checkpoints.restore(
@@ -88,16 +107,61 @@ def train_stage(
                 start=start,
             )
 
+        loss_fn = still_loss(net, class_weights=class_weights)
         train(
             state,
-            make_train_step(net, optimizer, class_weights=balanced_weights(counts)),
+            make_train_step(loss_fn, optimizer, rates=rates, mesh=mesh),
             batches,
             config=experiment.train,
             checkpoints=checkpoints,
             evaluate_fn=held_out_miou(net, held_out),
-            log_path=out / "train.jsonl",
-            quiet=quiet,
+            log_path=out / "train.jsonl" if is_first else None,
+            quiet=quiet or not is_first,
         )
+
+
+def starting_params(params: Params, experiment: Experiment) -> Params:
+    """Put the weights that an experiment begins with into a new net.
+
+    Args:
+        params: Its random variables.
+        experiment: The settings, which name the weights.
+
+    Returns:
+        Variables of the same shapes.
+
+    Raises:
+        SettingsError: If the weights do not fit, or a net that needs some has none.
+        CheckpointError: If the folder of a run holds no model.
+    """
+    weights = experiment.weights
+    if weights is None:
+        if experiment.net.freeze_batch_norm:
+            raise SettingsError(
+                "the net's batch normalisation is frozen, so it cannot learn from random "
+                "weights: give trained ones by --weights, or --net.no-freeze-batch-norm"
+            )
+        return params
+    if not weights.is_dir():
+        try:
+            return load_backbone(params, read_weights(weights))
+        except (ValueError, ImportError) as error:
+            raise SettingsError(str(error)) from error
+
+    def shapes(tree: Params) -> Any:
+        return jax.tree.map(jnp.shape, tree)
+
+    own, found = params["params"], load_model(weights).params
+    learned = {name: found["params"][name] for name in own}
+    if shapes(learned["classify"]) != shapes(own["classify"]):
+        learned["classify"] = own["classify"]  # That of other classes is of no use.
+    taken = {"params": learned, "batch_stats": found["batch_stats"]}
+    if shapes(taken) != shapes(params):
+        raise SettingsError(
+            f"{weights}: holds a net of another make; begin with one whose settings are the "
+            "same, but for the number of classes"
+        )
+    return taken
 
 
 def held_out_miou(

@@ -9,7 +9,7 @@ from jaxseg.arrays import Clip, CodedFrame, Gop, PictureType
 from jaxseg.checkpoints import load_model
 from jaxseg.nets import Net, NetConfig, segmenter
 from jaxseg.runner import segment
-from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
+from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_flow, prop_mv
 from jaxseg.warping import compose, invert, propagate, warp
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "invert",
     "load_model",
     "per_frame",
+    "prop_flow",
     "prop_mv",
     "propagate",
     "segment",

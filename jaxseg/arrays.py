@@ -118,6 +118,7 @@ class Gop(NamedTuple):
             the scheme reads: `f = t` for a net on every frame, else `f = 1`.
         motion: `[*b, t, h, w, 2]` float32 pixels on the 8x8 grid; step `i`
             leads from frame `i + 1` of the interval back to frame `i`.
+        inter: `[*b, t, h, w]`; False where a block of that step was coded without motion.
         next_frame: `[*b, H, W, 3]` uint8, the next keyframe, which is frame
             `length` of this interval.
         length: `[*b]` int32, how many of the `t` frames are real.
@@ -127,6 +128,22 @@ class Gop(NamedTuple):
 
     frames: UInt8[Array, "*b f H W 3"]
     motion: Float[Array, "*b t h w 2"]
+    inter: Bool[Array, "*b t h w"]
     next_frame: UInt8[Array, "*b H W 3"]
     length: Integer[Array, "*b"]
     is_linked: Bool[Array, "*b"]
+
+
+class LabelledGop(NamedTuple):
+    """One interval of which a single frame is labelled, to train on.
+
+    Attributes:
+        gop: The interval.
+        offset: `[*b]` int32, which frame of the interval the labels are of; below
+            `gop.length`.
+        labels: `[*b, H, W]`, ids 0..k-1 or `IGNORE_LABEL`.
+    """
+
+    gop: Gop
+    offset: Integer[Array, "*b"]
+    labels: Labels

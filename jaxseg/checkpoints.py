@@ -7,9 +7,10 @@ trained) and `checkpoints/`, orbax's folder of steps.
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -20,18 +21,31 @@ from jaxseg.classes import Classes
 from jaxseg.files import write_text
 from jaxseg.nets import Net, NetConfig, default_dtype, segmenter
 
+NO_EXTRAS: Mapping[str, str] = MappingProxyType({})
+"""Of a net with nothing learned beside it."""
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says why and what to do."""
 
 
 class Model(NamedTuple):
-    """A net with its learned variables and the meaning of its classes."""
+    """A net with its learned variables and the meaning of its classes.
+
+    Attributes:
+        net: The net.
+        params: Its variables, with those of `extras`.
+        config: What the net is made of.
+        classes: Names and colours of its classes.
+        extras: What was learned beside the net: entries of `params["params"]` such as
+            "fusion" or "flow", and what each of them is.
+    """
 
     net: Net
     params: Params
     config: NetConfig
     classes: Classes
+    extras: Mapping[str, str] = NO_EXTRAS
 
 
 class Checkpoints:
@@ -123,7 +137,7 @@ class Checkpoints:
             CheckpointError: If a stored tree has another structure or other shapes, or
                 is damaged.
         """
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), templates
         )
@@ -137,6 +151,30 @@ class Checkpoints:
                 f"{self._folder}: the checkpoint of step {step} is damaged "
                 f"({str(cause).splitlines()[0][:200]}); remove its folder and resume"
             ) from error
+
+    def extras(self, step: int, names: Iterable[str]) -> dict[str, Any]:
+        """Describe what a state holds beside a net's own variables.
+
+        Args:
+            step: Which state.
+            names: Entries of `params["params"]`.
+
+        Returns:
+            A tree of shapes by name, for the template of `restore`; none of a damaged state.
+
+        Raises:
+            CheckpointError: If there is no such entry.
+        """
+        params = self._checkpointer.checkpointables_metadata(step).metadata.get("params")
+        if params is None:
+            return {}
+        for name in names:
+            if name not in params["params"]:
+                raise CheckpointError(
+                    f"{self._folder}: the checkpoint of step {step} has no {name!r}, which the "
+                    f"model card names; it holds {', '.join(sorted(params['params']))}"
+                )
+        return {name: params["params"][name] for name in names}
 
     def _check_shapes(
         self, step: int, stored: Mapping[str, Any], templates: Mapping[str, Any]
@@ -173,15 +211,28 @@ def _goodness(metrics: Mapping[str, float]) -> float:
     return -1.0 if math.isnan(miou) else miou
 
 
-def write_model_card(folder: str | Path, config: NetConfig, classes: Classes) -> None:
+def write_model_card(
+    folder: str | Path,
+    config: NetConfig,
+    classes: Classes,
+    *,
+    extras: Mapping[str, str] = NO_EXTRAS,
+) -> None:
     """Write `model.json`, from which `load_model` rebuilds the net.
 
     Args:
         folder: A run's folder.
         config: What the net is made of.
         classes: Names and colours of its classes.
+        extras: What is learned beside the net, by its entry in `params["params"]`, such as
+            `{"fusion": "conv"}`.
     """
-    card = {"net": dataclasses.asdict(config), "classes": dataclasses.asdict(classes)}
+    card: dict[str, Any] = {
+        "net": dataclasses.asdict(config),
+        "classes": dataclasses.asdict(classes),
+    }
+    if extras:
+        card["extras"] = dict(extras)
     write_text(Path(folder) / "model.json", json.dumps(card, indent=1) + "\n")
 
 
@@ -192,7 +243,8 @@ def load_model(folder: str | Path) -> Model:
         folder: A run's folder, which holds `model.json` and `checkpoints/`.
 
     Returns:
-        The net, its variables and its classes.
+        The net, its variables and its classes; whatever the card says was learned beside
+        the net is in the variables too, as the checkpoint holds it.
 
     Raises:
         CheckpointError: If the folder holds no model, or one that cannot be read.
@@ -210,6 +262,7 @@ def load_model(folder: str | Path) -> Model:
             names=tuple(card["classes"]["names"]),
             palette=tuple((r, g, b) for r, g, b in card["classes"]["palette"]),
         )
+        extras = dict(card.get("extras", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
     if len(classes.names) != config.num_classes:
@@ -227,5 +280,6 @@ def load_model(folder: str | Path) -> Model:
         net = segmenter(config, dtype=default_dtype())
         frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
         template = jax.eval_shape(net.init, jax.random.key(0), frame)
-        params = checkpoints.restore(step, params=template)["params"]
-    return Model(net, params, config, classes)
+        learned = {**template["params"], **checkpoints.extras(step, extras)}
+        params = checkpoints.restore(step, params={**template, "params": learned})["params"]
+    return Model(net, params, config, classes, extras)

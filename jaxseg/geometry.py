@@ -84,14 +84,43 @@ def motion_to_cells(motion: Motion, *, stride: int) -> Motion:
     if stride < MOTION_BLOCK:
         times = MOTION_BLOCK // stride
         return jnp.repeat(jnp.repeat(motion, times, axis=-3), times, axis=-2)
-    if stride == MOTION_BLOCK:
-        return motion
-    times = stride // MOTION_BLOCK
-    height, width = motion.shape[-3:-1]
-    ragged = [(0, 0)] * (motion.ndim - 3) + [(0, -height % times), (0, -width % times), (0, 0)]
-    motion = jnp.pad(motion, ragged, mode="edge")
-    batch, (rows, columns) = motion.shape[:-3], (-(-height // times), -(-width // times))
-    return motion.reshape(*batch, rows, times, columns, times, 2).mean(axis=(-4, -2))
+    return change_stride(motion, stride=MOTION_BLOCK, new_stride=stride)
+
+
+def change_stride(features: Features, *, stride: int, new_stride: int) -> Features:
+    """Bring a map that varies smoothly to coarser or finer cells.
+
+    A coarser cell takes the mean of the cells in it (the map's border repeated where it
+    ends inside one); between finer cells the map is interpolated bilinearly.
+
+    Args:
+        features: `[*b, h, w, c]`.
+        stride: Pixels a cell of the map.
+        new_stride: Pixels a cell of the result; a multiple or a divisor of `stride`.
+
+    Returns:
+        `[*b, h', w', c]`; the map itself where the strides are equal.
+
+    Raises:
+        ValueError: If neither stride is a multiple of the other.
+    """
+    height, width, channels = features.shape[-3:]
+    if stride == new_stride:
+        return features
+    if stride % new_stride == 0:
+        times = stride // new_stride
+        return resize_bilinear(features, height=times * height, width=times * width)
+    if new_stride % stride:
+        raise ValueError(
+            f"stride is {stride} and new_stride {new_stride}, but one must be a multiple of the "
+            "other"
+        )
+    times = new_stride // stride
+    ragged = [(0, 0)] * (features.ndim - 3) + [(0, -height % times), (0, -width % times), (0, 0)]
+    features = jnp.pad(features, ragged, mode="edge")
+    batch, (rows, columns) = features.shape[:-3], (-(-height // times), -(-width // times))
+    cells = features.reshape(*batch, rows, times, columns, times, channels)
+    return cells.mean(axis=(-4, -2))
 
 
 def cell_positions(height: int, width: int) -> Array:

@@ -1,4 +1,4 @@
-"""Cut a video into intervals and run a scheme over them: scanned, or as an endless stream."""
+"""Run a scheme over a video: at once, over a file with constant memory, or as it comes."""
 
 import os
 from collections import deque
@@ -71,6 +71,7 @@ def cut_into_gops(
     schedule: ScheduleFn,
     max_length: int,
     reads_all_frames: bool = False,
+    looks_ahead: bool = True,
     phase: int = 0,
 ) -> Iterator[Gop]:
     """Cut a video into intervals, each from a keyframe to the next.
@@ -84,6 +85,9 @@ def cut_into_gops(
         schedule: Which of them are keyframes.
         max_length: Frames of the longest interval, `t`; shorter ones are padded.
         reads_all_frames: Whether a scheme reads every frame's pixels.
+        looks_ahead: Whether a scheme reads what leads to the next keyframe.  If not,
+            an interval of full length comes with its own last frame, as if the video
+            ended there, and does not wait for the next keyframe.
         phase: Frames of the first interval, at most, so that the grid of keyframes
             can be shifted; 0 for a whole one.
 
@@ -95,7 +99,7 @@ def cut_into_gops(
         Exception: Whatever `frames` raises, after the interval so far.
     """
     pixels: list[np.ndarray] = []
-    steps: list[np.ndarray] = []
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
     num_since_key, limit = 0, phase or max_length
     if not 0 <= phase <= max_length:
         raise ValueError(f"phase is {phase}, but must be between 0 and max_length, {max_length}")
@@ -104,10 +108,13 @@ def cut_into_gops(
         num_frames = max_length if reads_all_frames else 1
         stored = [*pixels, *[pixels[-1]] * (num_frames - len(pixels))]
         length = len(steps) if next_frame is not None else len(steps) + 1
-        still = np.zeros_like(motion)
+        still = np.zeros_like(frame.motion), np.ones_like(frame.inter)
+        padded = [*steps, *[still] * (max_length - len(steps))]
+        motion, inter = (np.stack(parts) for parts in zip(*padded, strict=True))
         return Gop(
             frames=np.stack(stored),
-            motion=np.stack([*steps, *[still] * (max_length - len(steps))]),
+            motion=motion,
+            inter=inter,
             next_frame=pixels[0] if next_frame is None else next_frame,
             length=np.asarray(length, np.int32),
             is_linked=np.asarray(is_linked),
@@ -116,20 +123,22 @@ def cut_into_gops(
     failure: Exception | None = None
     try:
         for frame in frames:
-            motion = frame.motion
-            if not pixels:
+            if pixels:
+                num_since_key += 1
+                is_intra = frame.picture_type == PictureType.INTRA
+                steps.append(steps[-1] if is_intra and steps else (frame.motion, frame.inter))
+                is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
+                if is_key or len(steps) == limit:
+                    next_frame = frame.rgb()
+                    yield close(next_frame, is_linked=not frame.is_cut)
+                    pixels, steps, num_since_key, limit = [next_frame], [], 0, max_length
+                elif reads_all_frames:
+                    pixels.append(frame.rgb())
+            else:
                 pixels = [frame.rgb()]
-                continue
-            num_since_key += 1
-            is_intra = frame.picture_type == PictureType.INTRA
-            steps.append(steps[-1] if is_intra and steps else motion)
-            is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
-            if is_key or len(steps) == limit:
-                next_frame = frame.rgb()
-                yield close(next_frame, is_linked=not frame.is_cut)
-                pixels, steps, num_since_key, limit = [next_frame], [], 0, max_length
-            elif reads_all_frames:
-                pixels.append(frame.rgb())
+            if not looks_ahead and len(steps) == limit - 1:
+                yield close(None, is_linked=False)
+                pixels, steps, num_since_key, limit = [], [], 0, max_length
     except Exception as error:
         failure = error
     if pixels:
@@ -182,7 +191,7 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
     def init(params: Params, gop: Gop) -> Any:
         # The first frame is all that a state may depend on; without the rest of the
         # motion, one compilation serves intervals of every length.
-        return compiled_init(params, gop._replace(motion=gop.motion[:1]))
+        return compiled_init(params, gop._replace(motion=gop.motion[:1], inter=gop.inter[:1]))
 
     return Labeller(init, to_labels(scheme.step), to_labels(scheme.steps), scheme.reads_all_frames)
 
@@ -227,11 +236,14 @@ def prefetch(items: Iterable[T], *, num_ahead: int = 2) -> Iterator[T]:
 
 
 def label_gops(
-    labeller: Labeller, params: Params, gops: Iterable[Gop], *, num_at_once: int = 1
+    labeller: Labeller,
+    params: Params,
+    gops: Iterable[Gop],
+    *,
+    num_at_once: int = 1,
+    num_pending: int = 1,
 ) -> Iterator[UInt8[np.ndarray, "t H W"]]:
     """Label a stream of intervals in constant memory.
-
-    Some intervals are computed while the next are being read.
 
     Args:
         labeller: From `compile_scheme`.
@@ -239,6 +251,9 @@ def label_gops(
         gops: From `cut_into_gops`.
         num_at_once: Intervals to compute together.  More of them fill a large device
             better, take as many times the memory, and delay the labels.
+        num_pending: Computations to begin before the labels of the one before them are
+            waited for, so that the device always has work; 0 gives labels as soon as
+            they can be had.
 
     Yields:
         `[t, H, W]` uint8, the labels of each interval's real frames.
@@ -268,7 +283,7 @@ def label_gops(
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
                 state, labels = labeller.steps(params, state, stacked)
             pending.append((labels, [int(gop.length) for gop in group]))
-            if len(pending) > 1:
+            if len(pending) > num_pending:
                 yield from finish()
     except Exception as error:
         failure = error
@@ -326,6 +341,149 @@ def segment(
         from jaxseg import codec  # Needs av, which other uses of this room do not.
 
         video = codec.read_frames(video)
+    yield from _label_frames(
+        video, net, params, make_scheme, interval, num_at_once=num_at_once, num_pending=1
+    )
+
+
+def stream(
+    frames: Iterable[CodedFrame],
+    net: Net,
+    params: Params,
+    *,
+    make_scheme: Callable[[Net], Scheme] = interp_mv,
+    interval: int = 5,
+) -> Iterator[UInt8[np.ndarray, "H W"]]:
+    """Label a live video: each interval's labels as soon as it is complete.
+
+    The same labels as `segment` gives, which for throughput holds them back until the
+    next interval is there.  Here `delay_frames` says how long a frame waits, at most.
+
+    Args:
+        frames: Coded frames as they come, such as `codec.read_frames` of a camera's
+            address.  A thread of its own waits for them and goes on reading, at most two
+            intervals ahead, while labels are computed or used; closing the labels waits
+            for the interval that it is reading.
+        net: The net.
+        params: Its variables.
+        make_scheme: A scheme's constructor, from `jaxseg.schemes`.
+        interval: Frames from one keyframe to the next.
+
+    Yields:
+        `[H, W]` uint8, the labels of each frame.
+
+    Raises:
+        Exception: Whatever `frames` raises, after the labels of the frames so far.
+
+    Source:
+        Jain & Gonzalez 2018, section 3.5, the streaming setting.
+    """
+    return _label_frames(frames, net, params, make_scheme, interval, num_at_once=1, num_pending=0)
+
+
+def delay_frames(scheme: Scheme, interval: int) -> int:
+    """Count the frames that must have come after one before `stream` labels it, at most.
+
+    A scheme that looks ahead labels a keyframe once the next one is there; any other
+    labels it together with the last frame of its interval.  The frames after a keyframe
+    wait accordingly less, and all wait less where an I-frame cuts an interval short.
+    What a network, a container or a decoder holds back comes on top.
+
+    Args:
+        scheme: The scheme.
+        interval: Frames from one keyframe to the next.
+
+    Returns:
+        The number of frames: `interval`, or `interval - 1` without looking ahead.
+
+    Source:
+        Jain & Gonzalez 2018, section 3.5.
+    """
+    return interval if scheme.looks_ahead else interval - 1
+
+
+def delay_ms(scheme: Scheme, interval: int, *, rate: float) -> float:
+    """Tell how long `stream` waits for the frames that a label needs, at most.
+
+    Args:
+        scheme: The scheme.
+        interval: Frames from one keyframe to the next.
+        rate: Frames a second.
+
+    Returns:
+        Milliseconds, without the time that computing takes.
+
+    Source:
+        Jain & Gonzalez 2018, section 3.5: n / 30 seconds at 30 frames a second.
+    """
+    return 1000 * delay_frames(scheme, interval) / rate
+
+
+def label_clip(
+    clip: Clip,
+    net: Net,
+    params: Params,
+    *,
+    make_scheme: Callable[[Net], Scheme] = interp_mv,
+    interval: int = 5,
+) -> UInt8[np.ndarray, "t H W"]:
+    """Label a whole video at once: one program, one loop on the device.
+
+    Its memory grows with the video: all that the scheme reads, all scores and all labels
+    lie on the device together; and each length is compiled anew.  `segment` gives the
+    same labels, up to rounding, in constant memory.
+
+    Args:
+        clip: The video, with frames, such as `codec.load` gives.
+        net: The net.
+        params: Its variables.
+        make_scheme: A scheme's constructor, from `jaxseg.schemes`.
+        interval: Frames from one keyframe to the next.
+
+    Returns:
+        `[t, H, W]` uint8, the labels of all frames.
+
+    Raises:
+        ValueError: If the clip was read without frames, or holds none.
+
+    Source:
+        Jain & Gonzalez 2018, section 3.5, the batch setting.
+    """
+    scheme = make_scheme(net)
+    gops = list(_cut_for(scheme, frames_of_clip(clip), interval))
+    if not gops:
+        raise ValueError("the clip has 0 frames; a video to be labelled needs at least 1")
+    height, width = gops[0].next_frame.shape[:2]
+
+    @jax.jit
+    def label(params: Params, gops: Gop) -> Labels:
+        scores = scan(scheme, params, gops)
+        return predict_labels(scores, stride=net.stride, height=height, width=width)
+
+    labels = np.asarray(label(params, jax.tree.map(lambda *leaves: np.stack(leaves), *gops)))
+    return np.concatenate([it[: int(gop.length)] for it, gop in zip(labels, gops, strict=True)])
+
+
+def _cut_for(scheme: Scheme, frames: Iterable[CodedFrame], interval: int) -> Iterator[Gop]:
+    return cut_into_gops(
+        frames,
+        schedule=fixed(interval),
+        max_length=interval,
+        reads_all_frames=scheme.reads_all_frames,
+        looks_ahead=scheme.looks_ahead,
+    )
+
+
+def _label_frames(
+    video: Iterable[CodedFrame],
+    net: Net,
+    params: Params,
+    make_scheme: Callable[[Net], Scheme],
+    interval: int,
+    *,
+    num_at_once: int,
+    num_pending: int,
+) -> Iterator[UInt8[np.ndarray, "H W"]]:
     frames = iter(video)
     first = next(frames, None)
     if first is None:
@@ -333,13 +491,10 @@ def segment(
     height, width = first.rgb().shape[:2]
     scheme = make_scheme(net)
     labeller = compile_scheme(net, scheme, height=height, width=width)
-    gops = cut_into_gops(
-        _prepend(first, frames),
-        schedule=fixed(interval),
-        max_length=interval,
-        reads_all_frames=scheme.reads_all_frames,
-    )
-    for labels in label_gops(labeller, params, prefetch(gops), num_at_once=num_at_once):
+    gops = prefetch(_cut_for(scheme, _prepend(first, frames), interval))
+    for labels in label_gops(
+        labeller, params, gops, num_at_once=num_at_once, num_pending=num_pending
+    ):
         yield from labels
 
 

@@ -9,6 +9,9 @@ linear in either of its two arguments and transposes to the other two.  As primi
 JAX they are differentiated both ways, to any order and under any `vmap`, and each
 processor has its own loop: a CPU gathers fast, but XLA's scatter is several times slower
 there than a plain loop over the targets, which would ruin an accelerator.
+
+`bilinear_taps` gives the taps of bilinear sampling, whose geometry a warp and a deformable
+convolution share.
 """
 
 from collections.abc import Callable
@@ -51,6 +54,29 @@ def push(values: Array, index: Array, weight: Array, *, size: int) -> Array:
         `[n, size, c]`; zero where nothing was added.
     """
     return _PUSH.bind(values, index, weight, size=size)
+
+
+def bilinear_taps(positions: Array, *, height: int, width: int) -> tuple[Array, Array]:
+    """List the four cells around each position in a map, and their weights.
+
+    Args:
+        positions: `[n, m, 2]` float32, (x, y) in cells; beyond the map, the nearest
+            position of its border counts.
+        height: Rows of the map.
+        width: Columns of the map.
+
+    Returns:
+        `index`, int32, counted along the rows of the map, and `weight`, of the positions'
+        type, both `[n, 4, m]`; each position's weights sum to one.
+    """
+    x, y = jnp.clip(positions[..., 0], 0, width - 1), jnp.clip(positions[..., 1], 0, height - 1)
+    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
+    right, bottom = jnp.minimum(left + 1, width - 1), jnp.minimum(top + 1, height - 1)
+    across, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
+    lines, columns = [top, top, bottom, bottom], [left, right, left, right]
+    index = [line * width + column for line, column in zip(lines, columns, strict=True)]
+    weight = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
+    return jnp.stack(index, axis=1), jnp.stack(weight, axis=1)
 
 
 def _take(rows: jax.Array, places: jax.Array) -> jax.Array:

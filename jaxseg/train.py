@@ -6,19 +6,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jaxseg.arrays import Array, Frames, Labels, Params
+from jaxseg.arrays import IGNORE_LABEL, Array, Frames, Gop, LabelledGop, Labels, Params, Scores
 from jaxseg.checkpoints import Checkpoints
 from jaxseg.losses import cross_entropy
 from jaxseg.nets import Net
+from jaxseg.schemes import Scheme
+
+Rates: TypeAlias = tuple[tuple[str, float], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,28 +32,52 @@ class TrainConfig:
     Attributes:
         num_steps: Optimizer steps in all.
         optimizer: "adamw", or "sgd" with momentum 0.9.
-        learning_rate: Its peak; falls to zero as `(1 - step / num_steps) ** power`.
-        weight_decay: Decoupled decay of kernels (not of biases and scales).
-        warmup_steps: Steps over which the rate climbs from zero.
+        learning_rate: Its peak.
+        schedule: What becomes of it after the warm-up: "poly", it falls to zero as
+            `(1 - step / num_steps) ** power`; or "step", it stays, and is divided by ten
+            once, at `drop_at`.
+        weight_decay: Of kernels (not of biases and scales): decoupled for "adamw", added
+            to the gradient for "sgd".
+        warmup_steps: Steps of the warm-up.
+        warmup_rate: The learning rate during the warm-up; None to climb from zero.
         power: Of the polynomial schedule.
-        max_gradient_norm: Longer gradients are scaled down to this norm.
+        drop_at: Of the "step" schedule, a fraction of `num_steps`.
+        rates: Factors of the learning rate, by how names of variables begin, such as
+            ("features/backbone/layer1", 0.1): of those that fit, the longest counts.
+            Zero freezes: no gradient is computed, and nothing decays.
+        max_gradient_norm: Longer gradients are scaled down to this norm; None for never.
         evaluate_every: Steps between evaluations, and between checkpoints.
     """
 
     num_steps: int
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 2e-3
+    schedule: Literal["poly", "step"] = "poly"
     weight_decay: float = 1e-2
     warmup_steps: int = 50
+    warmup_rate: float | None = None
     power: float = 0.9
-    max_gradient_norm: float = 5.0
+    drop_at: float = 0.75
+    rates: Rates = ()
+    max_gradient_norm: float | None = 5.0
     evaluate_every: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse what would never end in a checkpoint."""
+        """Refuse what would never end in a checkpoint, or climb the loss."""
         for name in ("num_steps", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if not 0 <= self.drop_at <= 1:
+            raise ValueError(
+                f"drop_at is {self.drop_at}, but must be a fraction of num_steps, 0 to 1"
+            )
+        for name, factor in self.rates:
+            if factor < 0:
+                raise ValueError(f"the rate of {name!r} is {factor}, but must be 0 or more")
+
+
+LossFn: TypeAlias = Callable[[Params, Params, Any], tuple[Array, Params]]
+"""`(learned, batch_stats, batch) -> (loss, batch_stats)`, of any tree of a batch."""
 
 
 class TrainState(NamedTuple):
@@ -67,22 +95,57 @@ class TrainState(NamedTuple):
 
 
 def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
-    """Give the learning rate as a function of the step: linear warm-up, then polynomial decay.
+    """Give the learning rate as a function of the step.
 
     Args:
         config: How to train.
 
     Returns:
-        `step -> rate`; zero from `num_steps` on.
+        `step -> rate`: a warm-up, then the configuration's schedule.
     """
 
     def schedule(step: Array) -> Array:
         step = jnp.asarray(step, jnp.float32)
-        decay = jnp.clip(1.0 - step / config.num_steps, 0.0, 1.0) ** config.power
-        warmup = jnp.minimum(1.0, (step + 1.0) / max(1, config.warmup_steps))
-        return config.learning_rate * decay * warmup
+        if config.schedule == "poly":
+            decay = jnp.clip(1.0 - step / config.num_steps, 0.0, 1.0) ** config.power
+        else:
+            decay = jnp.where(step < config.drop_at * config.num_steps, 1.0, 0.1)
+        rate = config.learning_rate * decay
+        if config.warmup_rate is None:
+            return rate * jnp.minimum(1.0, (step + 1.0) / max(1, config.warmup_steps))
+        return jnp.where(step < config.warmup_steps, config.warmup_rate, rate)
 
     return schedule
+
+
+def rate_factors(learned: Params, rates: Rates) -> Params:
+    """Give every variable the factor of its learning rate.
+
+    Args:
+        learned: What is learned, a tree of arrays or of their shapes.
+        rates: Beginnings of names, parts joined by a slash, with their factors; the
+            longest that fits counts.
+
+    Returns:
+        A tree of the same structure, of floats; 1.0 where none fits.
+
+    Raises:
+        ValueError: If no name begins so.
+    """
+    paths = jax.tree_util.tree_flatten_with_path(learned)[0]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    for prefix, _ in rates:
+        if not any(name.startswith(prefix) for name in names):
+            tops = sorted({"/".join(name.split("/")[:2]) for name in names})
+            raise ValueError(
+                f"no variable's name begins with {prefix!r}; they begin with {', '.join(tops)}"
+            )
+    by_length = sorted(rates, key=lambda rate: -len(rate[0]))
+    factors = [
+        next((float(factor) for prefix, factor in by_length if name.startswith(prefix)), 1.0)
+        for name in names
+    ]
+    return jax.tree.unflatten(jax.tree.structure(learned), factors)
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -92,26 +155,41 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
         config: How to train.
 
     Returns:
-        An optax transformation of the gradients of `params["params"]`.
+        An optax transformation of the gradients of `params["params"]`; it keeps no
+        state of what is frozen.
 
     Raises:
         ValueError: If the optimizer is unknown.
     """
+    if config.optimizer not in ("adamw", "sgd"):
+        raise ValueError(f"optimizer is {config.optimizer!r}, but must be 'adamw' or 'sgd'")
     rate = learning_rate_schedule(config)
 
     def is_kernel(tree: Params) -> Params:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
 
-    if config.optimizer == "adamw":
-        update = optax.adamw(rate, weight_decay=config.weight_decay, mask=is_kernel)
-    elif config.optimizer == "sgd":
-        update = optax.chain(
-            optax.add_decayed_weights(config.weight_decay, mask=is_kernel),
-            optax.sgd(rate, momentum=0.9),
+    def update(factor: float) -> optax.GradientTransformation:
+        if factor == 0:
+            return optax.set_to_zero()
+
+        def scaled(step: Array) -> Array:
+            return factor * rate(step)
+
+        if config.optimizer == "adamw":
+            return optax.adamw(scaled, weight_decay=config.weight_decay, mask=is_kernel)
+        decay = optax.add_decayed_weights(config.weight_decay, mask=is_kernel)
+        return optax.chain(decay, optax.sgd(scaled, momentum=0.9))
+
+    whole = update(1.0)
+    if config.rates:
+        factors = {1.0, *(float(factor) for _, factor in config.rates)}
+        whole = optax.partition(
+            {factor: update(factor) for factor in factors},
+            lambda learned: rate_factors(learned, config.rates),
         )
-    else:
-        raise ValueError(f"optimizer is {config.optimizer!r}, but must be 'adamw' or 'sgd'")
-    return optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), update)
+    if config.max_gradient_norm is None:
+        return whole
+    return optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), whole)
 
 
 def init_state(
@@ -132,50 +210,176 @@ def init_state(
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params["params"]))
 
 
-def make_train_step(
-    net: Net,
-    optimizer: optax.GradientTransformation,
-    *,
-    class_weights: Float[Array, " k"] | None = None,
-) -> Callable[[TrainState, Frames, Labels], tuple[TrainState, Array]]:
-    """Make one step of stochastic gradient descent on labelled stills.
+def still_loss(net: Net, *, class_weights: Float[Array, " k"] | None = None) -> LossFn:
+    """Make the loss of labelled stills, normalised by the batch's own statistics.
+
+    A net whose scores have one channel more than it has classes learns what the
+    ignored pixels show, too, as a class of weight one.
 
     Args:
         net: The net.
-        optimizer: What updates it.
         class_weights: `[k]`, see `cross_entropy`.
 
     Returns:
-        A jitted `(state, frames [b, H, W, 3], labels [b, H, W]) -> (state, loss)`;
-        the state that goes in is donated.
+        The loss of a batch `(frames [b, H, W, 3], labels [b, H, W])`.
     """
 
-    def loss_fn(learned: Params, stats: Params, frames: Frames, labels: Labels) -> Any:
+    def loss_fn(
+        learned: Params, stats: Params, batch: tuple[Frames, Labels]
+    ) -> tuple[Array, Params]:
+        frames, labels = batch
         scores, stats = net.train_scores({"params": learned, "batch_stats": stats}, frames)
+        weights = class_weights
+        if scores.shape[-1] == net.num_classes + 1:
+            labels = jnp.where(labels == IGNORE_LABEL, net.num_classes, labels)
+            if weights is not None:
+                weights = jnp.append(jnp.asarray(weights, jnp.float32), 1.0)
+        return cross_entropy(scores, labels, class_weights=weights), stats
+
+    return loss_fn
+
+
+def scheme_loss(
+    net: Net, scheme: Scheme, *, class_weights: Float[Array, " k"] | None = None
+) -> LossFn:
+    """Make the loss of what a scheme says of one frame an interval.
+
+    Whatever the scheme runs is trained with what it does to the features: the net, the
+    flow and the fusion.  Batches are normalised by the running statistics, which stay
+    as they are.
+
+    Args:
+        net: The net.
+        scheme: A scheme of that net.
+        class_weights: `[k]`, see `cross_entropy`.
+
+    Returns:
+        The loss of a `LabelledGop` whose leaves have one leading axis, of intervals.
+
+    Source:
+        Jain & Gonzalez 2018, section 4.1.
+    """
+
+    def loss_fn(learned: Params, stats: Params, batch: LabelledGop) -> tuple[Array, Params]:
+        params = {"params": learned, "batch_stats": stats}
+
+        def label(gop: Gop, offset: Array) -> Scores:
+            _, scores = scheme.step(params, scheme.init(params, gop), gop)
+            return jax.lax.dynamic_index_in_dim(scores, offset, keepdims=False)
+
+        scores = jax.vmap(label)(batch.gop, batch.offset)
+        # Maps cover the frame as the codec pads it, labels only what is shown.
+        labels = jnp.asarray(batch.labels)
+        missing = (net.stride * scores.shape[axis] - labels.shape[axis] for axis in (1, 2))
+        widths = ((0, 0), *((0, pixels) for pixels in missing))
+        labels = jnp.pad(labels, widths, constant_values=IGNORE_LABEL)
         return cross_entropy(scores, labels, class_weights=class_weights), stats
 
-    def step(state: TrainState, frames: Frames, labels: Labels) -> tuple[TrainState, Array]:
+    return loss_fn
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    rates: Rates = (),
+    mesh: Mesh | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, Array]]:
+    """Make one step of stochastic gradient descent.
+
+    Args:
+        loss_fn: What is made small.
+        optimizer: What updates the variables.
+        rates: See `TrainConfig`; those of zero are left out of the gradient.
+        mesh: Devices on an axis "batch" that share each batch, see `batch_mesh`; None
+            for one device alone.
+
+    Returns:
+        A jitted `(state, batch) -> (state, loss)`; the state that goes in is donated.
+        The numbers do not depend on the devices: loss and statistics are those of the
+        whole batch.
+    """
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Array]:
         learned, stats = state.params["params"], state.params["batch_stats"]
-        (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-            learned, stats, frames, labels
-        )
+        factors = rate_factors(learned, rates)
+
+        def loss_of(learned: Params) -> tuple[Array, Params]:
+            learned = jax.tree.map(
+                lambda leaf, factor: leaf if factor else jax.lax.stop_gradient(leaf),
+                learned,
+                factors,
+            )
+            return loss_fn(learned, stats, batch)
+
+        (loss, new_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(learned)
         updates, opt_state = optimizer.update(gradients, state.opt_state, learned)
         learned = optax.apply_updates(learned, updates)
-        params = {"params": learned, "batch_stats": stats}
+        params = {"params": learned, "batch_stats": new_stats}
         return TrainState(state.step + 1, params, opt_state), loss
 
-    return jax.jit(step, donate_argnums=0)
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=everywhere)
+
+    def shared_step(state: TrainState, batch: Any) -> tuple[TrainState, Array]:
+        return compiled(jax.tree.map(copy, state), share_batch(batch, mesh))
+
+    def copy(leaf: Array) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding == everywhere:
+            return leaf
+        # By way of the host, since other processes' devices cannot be written to.
+        return jax.make_array_from_callback(leaf.shape, everywhere, np.asarray(leaf).__getitem__)
+
+    return shared_step
+
+
+def batch_mesh() -> Mesh | None:
+    """Line up all devices, of all processes, to share each batch.
+
+    Returns:
+        A mesh of one axis, "batch"; None where there is but one device.
+    """
+    return Mesh(jax.devices(), ("batch",)) if jax.device_count() > 1 else None
+
+
+def share_batch(batch: Any, mesh: Mesh) -> Any:
+    """Give each device its rows of a batch.
+
+    Args:
+        batch: A tree of arrays with a leading axis of examples: the whole batch, the
+            same in every process.
+        mesh: See `batch_mesh`.
+
+    Returns:
+        The tree, in global arrays split along their leading axis.
+
+    Raises:
+        ValueError: If the devices cannot have equally many examples.
+    """
+    rows = NamedSharding(mesh, PartitionSpec("batch"))
+
+    def share(leaf: Array) -> jax.Array:
+        if len(leaf) % mesh.size:
+            raise ValueError(
+                f"a batch of {len(leaf)} cannot be shared by {mesh.size} devices; make "
+                f"batch_size a multiple of {mesh.size}"
+            )
+        return jax.make_array_from_callback(leaf.shape, rows, leaf.__getitem__)
+
+    return jax.tree.map(share, batch)
 
 
 def train(
     state: TrainState,
-    step_fn: Callable[[TrainState, Frames, Labels], tuple[TrainState, Array]],
-    batches: Callable[[int], Iterator[tuple[Frames, Labels]]],
+    step_fn: Callable[[TrainState, Any], tuple[TrainState, Array]],
+    batches: Callable[[int], Iterator[Any]],
     *,
     config: TrainConfig,
     checkpoints: Checkpoints,
     evaluate_fn: Callable[[Params], dict[str, float]],
-    log_path: Path,
+    log_path: Path | None,
     quiet: bool = False,
 ) -> TrainState:
     """Train to the last step, with a checkpoint and an evaluation every so often.
@@ -187,10 +391,12 @@ def train(
             interrupted run continues with the batches it would have seen.
         config: How to train.
         checkpoints: Where states go: the latest, and the one of the best "miou".
-        evaluate_fn: `params -> {"miou": ...}`, on data that is not trained on.
+        evaluate_fn: `params -> {"miou": ...}`, on data that is not trained on; gets the
+            copy of one device.
         log_path: A JSONL file, a line a step with its loss, a line an evaluation;
-            TensorBoard's log lies beside it where tensorboardX is installed.
-        quiet: Show no progress bar.
+            TensorBoard's log lies beside it where tensorboardX is installed.  None
+            where another process writes it.
+        quiet: Show neither progress nor evaluations.
 
     Returns:
         The last state.
@@ -199,36 +405,50 @@ def train(
         FloatingPointError: If a loss is not finite.
     """
     first = int(state.step)
-    _forget_after(log_path, first)
     stream = batches(first)
     bar = tqdm(
         total=config.num_steps, initial=first, unit="step", disable=quiet, dynamic_ncols=True
     )
-    with log_path.open("a", buffering=1) as lines, tensorboard(log_path.parent) as draw, bar:
-
-        def record(step: int, **values: float) -> None:
-            lines.write(json.dumps({"step": step, **values}) + "\n")
-            for name, value in values.items():
-                draw(name, value, step)
-
+    with _log(log_path, first) as record, bar:
         for step in range(first + 1, config.num_steps + 1):
             began = time.perf_counter()
-            state, loss = step_fn(state, *next(stream))
+            state, loss = step_fn(state, next(stream))
             value = float(loss)
             if not np.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is {value} at step {step}; train anew with a learning_rate "
                     f"below {config.learning_rate}"
                 )
-            record(step, loss=value, seconds=time.perf_counter() - began)
+            record(step, {"loss": value, "seconds": time.perf_counter() - began})
             bar.update()
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
             if step % config.evaluate_every == 0 or step == config.num_steps:
-                metrics = evaluate_fn(state.params)
-                record(step, **metrics)
+                metrics = evaluate_fn(
+                    jax.tree.map(lambda leaf: leaf.addressable_data(0), state.params)
+                )
+                record(step, metrics)
                 checkpoints.save(step, state.params, state._replace(params={}), metrics=metrics)
-                bar.write(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
+                if not quiet:
+                    told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                    bar.write(f"step {step}: {told}")
     return state
+
+
+@contextmanager
+def _log(path: Path | None, step: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Open the log of a run that has taken some steps, to add lines to it."""
+    if path is None:
+        yield lambda step, values: None
+        return
+    _forget_after(path, step)
+    with path.open("a", buffering=1) as lines, tensorboard(path.parent) as draw:
+
+        def record(step: int, values: dict[str, float]) -> None:
+            lines.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                draw(name, value, step)
+
+        yield record
 
 
 @contextmanager

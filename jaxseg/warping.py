@@ -1,4 +1,7 @@
-"""Carry feature maps along motion: a bilinear pull, chained or composed, and turned round."""
+"""Carry feature maps along motion: a bilinear pull, chained or composed, and turned round.
+
+Motion that the codec did not give, in blocks coded without any, is filled in first.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.arrays import Array, Features, Motion
+from jaxseg.arrays import Array, Features, Inter, Motion
 from jaxseg.geometry import cell_positions
-from jaxseg.sampling import pull, push
+from jaxseg.sampling import bilinear_taps, pull, push
 
 LEAST_WEIGHT = 0.125
 """Cells that are hit by less of a vector are holes: their mean's gradient would be huge."""
 
 FILL_DEPTH = 4
-"""How many cells deep `invert` fills holes, from each side."""
+"""How many cells deep holes are filled, from each side."""
 
 
 @runtime_checkable
@@ -25,6 +28,15 @@ class ReverseFn(Protocol):
 
     def __call__(self, motion: Motion, /) -> Motion:
         """Map `[*b, h, w, 2]` in cells to `[*b, h, w, 2]` in cells."""
+        ...
+
+
+@runtime_checkable
+class FillFn(Protocol):
+    """Chooses the motion of what was coded without: `fill` or `rest`."""
+
+    def __call__(self, motion: Motion, inter: Inter, /) -> Motion:
+        """Map `[*b, h, w, 2]` and `inter` `[*b, h, w]` to `[*b, h, w, 2]`, of one unit."""
         ...
 
 
@@ -150,6 +162,41 @@ COMPOSED = Propagation(
 """One warp a frame, by the whole displacement: sharper, and no frame waits for another."""
 
 
+def rest(motion: Motion, inter: Inter) -> Motion:
+    """Let what was coded without motion stay where it was: the paper's way.
+
+    Args:
+        motion: `[*b, h, w, 2]`, any unit.
+        inter: `[*b, h, w]`, False where a block was coded without motion.
+
+    Returns:
+        `[*b, h, w, 2]`, zero there.
+
+    Source:
+        Jain & Gonzalez 2018, published code.
+    """
+    return jnp.where(inter[..., None], motion, jnp.zeros_like(motion))
+
+
+def fill(motion: Motion, inter: Inter) -> Motion:
+    """Let what was coded without motion move as what is around it.
+
+    A codec gives up motion where it pays no more, mostly because a block's look has
+    changed, not its neighbourhood's motion.  From the rim of such a hole inwards, each
+    cell takes the mean of its neighbours that have motion by then.
+
+    Args:
+        motion: `[*b, h, w, 2]`, any unit.
+        inter: `[*b, h, w]`, False where a block was coded without motion.
+
+    Returns:
+        `[*b, h, w, 2]` float32; as it was where `inter` is True, and zero more than
+        `FILL_DEPTH` cells away from that.
+    """
+    motion = jnp.asarray(motion, jnp.float32)
+    return _fill_holes(motion, inter[..., None], jnp.zeros_like(motion))
+
+
 def negate(motion: Motion) -> Motion:
     """Turn motion round at the place where it is stored: the paper's way.
 
@@ -198,15 +245,20 @@ def invert(motion: Motion) -> Motion:
     total, moving, whole = jnp.split(hits, [2, 3], axis=-1)
     count = jnp.where(moving >= 0.5, moving, whole)
     is_hit = count >= LEAST_WEIGHT
-    mean = jnp.where(is_hit, total / jnp.where(is_hit, count, 1), 0)
-    known = jnp.concatenate([mean, is_hit.astype(mean.dtype)], axis=-1)
+    return _fill_holes(total / jnp.where(is_hit, count, 1), is_hit, negate(motion))
 
-    def fill(_: Any, known: Any) -> Any:
+
+def _fill_holes(motion: Motion, is_known: Array, otherwise: Motion) -> Motion:
+    """Grow what is known, `[*b, h, w, 1]`, into its holes; what is deeper gets the other."""
+    values = jnp.where(is_known, motion, jnp.zeros_like(motion))
+    known = jnp.concatenate([values, is_known.astype(motion.dtype)], axis=-1)
+
+    def grow(_: Any, known: Any) -> Any:
         near = _sum_3x3(known)
         return jnp.where(known[..., 2:] > 0, known, near / jnp.maximum(near[..., 2:], 1))
 
-    known = lax.fori_loop(0, FILL_DEPTH, fill, known)
-    return jnp.where(known[..., 2:] > 0, known[..., :2], negate(motion))
+    known = lax.fori_loop(0, FILL_DEPTH, grow, known)
+    return jnp.where(known[..., 2:] > 0, known[..., :2], otherwise)
 
 
 def _sum_3x3(maps: Array) -> Array:
@@ -246,11 +298,4 @@ def _taps(motion: Motion, batch: Sequence[int], height: int, width: int) -> tupl
     # Coordinates stay in float32: bfloat16 cannot tell neighbouring cells apart.
     position = jnp.broadcast_to(cell_positions(*motion.shape[-3:-1]), motion.shape) + motion
     position = position.reshape(math.prod(batch), math.prod(motion.shape[len(batch) : -1]), 2)
-    x, y = jnp.clip(position[..., 0], 0, width - 1), jnp.clip(position[..., 1], 0, height - 1)
-    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    right, bottom = jnp.minimum(left + 1, width - 1), jnp.minimum(top + 1, height - 1)
-    across, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
-    lines, columns = [top, top, bottom, bottom], [left, right, left, right]
-    index = [line * width + column for line, column in zip(lines, columns, strict=True)]
-    weight = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
-    return jnp.stack(index, axis=1), jnp.stack(weight, axis=1)
+    return bilinear_taps(position, height=height, width=width)

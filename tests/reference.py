@@ -69,16 +69,31 @@ def invert(motion: np.ndarray) -> np.ndarray:
         total = sum(weight for weight, _ in counted)
         if total >= LEAST_WEIGHT:
             found[cell] = sum(weight * vector for weight, vector in counted) / total
+    found = grow(found, (height, width))
+    cells = [found.get(cell, -motion[cell]) for cell in np.ndindex(height, width)]
+    return np.reshape(cells, motion.shape)
+
+
+def fill(motion: np.ndarray, inter: np.ndarray) -> np.ndarray:
+    """Let the cells of `[h, w, 2]` that the codec gave no motion move as their neighbours."""
+    known = grow(
+        {cell: motion[cell] for cell in np.ndindex(inter.shape) if inter[cell]}, inter.shape
+    )
+    still = np.zeros(2, motion.dtype)
+    return np.reshape([known.get(cell, still) for cell in np.ndindex(inter.shape)], motion.shape)
+
+
+def grow(found: dict, shape: tuple[int, int]) -> dict:
+    """Give cells that are not found the mean of those around them, from the rim inwards."""
     for _ in range(FILL_DEPTH):
         filled = dict(found)
-        for row, column in set(np.ndindex(height, width)) - set(found):
+        for row, column in set(np.ndindex(shape)) - set(found):
             around = [(row + i - 1, column + j - 1) for i, j in np.ndindex(3, 3)]
             near = [found[cell] for cell in around if cell in found]
             if near:
                 filled[row, column] = np.mean(near, axis=0)
         found = filled
-    cells = [found.get(cell, -motion[cell]) for cell in np.ndindex(height, width)]
-    return np.reshape(cells, motion.shape)
+    return found
 
 
 def to_cells(motion: np.ndarray, stride: int) -> np.ndarray:
@@ -183,6 +198,7 @@ def build_gop(
     return Gop(
         frames=np.pad(inside, repeated, mode="edge"),
         motion=np.pad(steps, padding),
+        inter=np.ones((longest, *motion.shape[1:3]), bool),
         next_frame=frames[stop],
         length=np.int32(next_key - key),
         is_linked=np.bool_(linked),

@@ -144,6 +144,16 @@ def test_a_model_is_its_best_checkpoint(run):
     jax.tree.map(np.testing.assert_array_equal, model.params, best)
 
 
+def test_a_card_from_before_an_option_means_its_default(run, tmp_path):
+    old = {"num_classes": 3, "depth": 18, "output_stride": 32}
+    old |= {"ladder_stride": 8, "ladder_channels": 16}
+    (tmp_path / "model.json").write_text(json.dumps(CARD | {"net": old}))
+    (tmp_path / "checkpoints").symlink_to(run[0] / "checkpoints")
+    model = load_model(tmp_path)
+    assert model.config == CONFIG
+    jax.tree.map(np.testing.assert_array_equal, model.params, run[1])
+
+
 def test_another_process_loads_the_same(run, tmp_path):
     folder, best = run
     command = [sys.executable, "-c", ELSEWHERE, str(folder), str(tmp_path / "kernel.npy")]

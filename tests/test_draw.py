@@ -1,24 +1,15 @@
 """Pictures against closed forms, pixel by pixel."""
 
-import builtins
 import colorsys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from jaxseg import draw
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID, Classes
 
 RNG = np.random.default_rng(0)
-ROWS = [
-    {"scheme": scheme, "interval": interval, "net": net, "miou": 0.7 - 0.01 * interval}
-    | {"miou_min": 0.7 - 0.02 * interval, "throughput_fps": 20.0 * interval}
-    for net in ("resnet18", "resnet50")
-    for scheme, intervals in (("per-frame", [1]), ("prop-mv", [2, 5]), ("interp-mv", [2, 5]))
-    for interval in intervals
-]
 
 
 def test_classes_need_as_many_colours_as_names():
@@ -131,32 +122,17 @@ def test_motion_colours_are_those_of_the_hsv_wheel():
     assert (white == 255).all()
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_a_plot_is_written_whole(tmp_path, suffix):
-    path = tmp_path / "figures" / f"plot.{suffix}"
-    draw.plot_accuracy_throughput(ROWS, path, title="CamVid")
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    if suffix == "png":
-        assert np.asarray(Image.open(path)).std() > 0
-    else:
-        assert path.read_text().rstrip().endswith("</svg>")
-
-
-def test_a_plot_takes_rows_without_throughput_or_interval(tmp_path):
-    rows = [{"scheme": "afp+aks", "interval": None, "net": "resnet18", "miou": 0.6}]
-    draw.plot_accuracy_throughput([*ROWS, *rows], tmp_path / "plot.png")
-    with pytest.raises(ValueError, match="0 rows"):
-        draw.plot_accuracy_throughput([rows[0] | {"miou": None}], tmp_path / "plot.png")
-
-
-def test_a_plot_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
-    import_module = builtins.__import__
-
-    def refuse(name, *arguments, **options):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return import_module(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"pip install jaxseg\[plot\]"):
-        draw.plot_accuracy_throughput(ROWS, tmp_path / "plot.png")
+def test_a_grid_holds_each_picture_as_it_is():
+    pictures = RNG.integers(255, size=(2, 3, 20, 30, 3), dtype=np.uint8)  # None of it is white.
+    sheet = draw.grid_of_pictures(
+        pictures, row_names=["input", "truth"], column_names=["k", "k + 2", "k + 4"], gap=5
+    )
+    top, left = sheet.shape[0] - 2 * 25, sheet.shape[1] - 3 * 35
+    for row, column in np.ndindex(2, 3):
+        y, x = top + 25 * row, left + 35 * column
+        np.testing.assert_array_equal(sheet[y : y + 20, x : x + 30], pictures[row, column])
+        assert (sheet[y : y + 20, x + 30 : x + 35] == 255).all()
+    assert (sheet[:top, left:] < 128).any(), "no names above"
+    assert (sheet[top:, :left] < 128).any(), "no names on the left"
+    with pytest.raises(ValueError, match="1 row names and 3 column names for 2 rows of 3"):
+        draw.grid_of_pictures(pictures, row_names=["input"], column_names=["k", "l", "m"])

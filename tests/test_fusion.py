@@ -1,18 +1,42 @@
 """Each fusion against its formula, and what it promises."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.fusion import AVERAGE, BY_DISTANCE, MAX, FuseFn
+from jaxseg.fusion import (
+    AVERAGE,
+    BACKWARD,
+    BY_DISTANCE,
+    CONV,
+    CONV_BEFORE,
+    FORWARD,
+    MAX,
+    FuseFn,
+    convolve_part,
+    init_fusion,
+)
+from jaxseg.nets import NetConfig, segmenter
+from tests import reference
 
-ALL = {"max": MAX, "average": AVERAGE, "by_distance": BY_DISTANCE}
+ALL = {
+    "max": MAX,
+    "average": AVERAGE,
+    "by_distance": BY_DISTANCE,
+    "forward": FORWARD,
+    "backward": BACKWARD,
+}
+LEARNED = {"conv": CONV, "conv_before": CONV_BEFORE}
 FORMULAS = {
     "max": lambda forward, backward, share: np.maximum(forward, backward),
     "average": lambda forward, backward, share: (forward + backward) / 2,
     "by_distance": lambda forward, backward, share: forward + share * (backward - forward),
+    "forward": lambda forward, backward, share: forward,
+    "backward": lambda forward, backward, share: backward,
 }
 each = pytest.mark.parametrize("name", ALL)
+each_learned = pytest.mark.parametrize("name", LEARNED)
 
 
 def draw(*shape: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,10 +113,85 @@ def test_the_maximum_of_negated_maps_is_the_counterexample():
 def test_swapping_the_maps_turns_the_share_round(name):
     forward, backward, share = draw(5, 2, 3, 4)
     fused = ALL[name].fuse(forward, backward, share)
-    swapped = ALL[name].fuse(backward, forward, 1 - share)
+    other = {"forward": BACKWARD, "backward": FORWARD}.get(name, ALL[name])
+    swapped = other.fuse(backward, forward, 1 - share)
     np.testing.assert_allclose(fused, swapped, rtol=1e-5, atol=1e-6)
 
 
 @each
 def test_fusions_are_of_the_announced_type(name):
     assert isinstance(ALL[name].fuse, FuseFn)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(3, 4, 6), (5, 3, 4, 6)])
+def test_two_parts_are_the_convolution_of_the_stack(shape, dtype):
+    forward, backward, share = draw(*shape)
+    rng = np.random.default_rng(2)
+    fusion = {
+        "kernel": rng.standard_normal((12, 5), np.float32),
+        "bias": rng.standard_normal(5, np.float32),
+    }
+    params = {"params": {"fusion": fusion}}
+    parts = [
+        convolve_part(params, jnp.asarray(it, dtype), part=part, num_channels=5)
+        for part, it in enumerate((forward, backward))
+    ]
+    assert parts[0].dtype == parts[1].dtype == dtype
+    weight = share[..., None, None, None]
+    stacked = np.concatenate([(1 - weight) * forward, weight * backward], axis=-1)
+    expected = stacked @ fusion["kernel"] + fusion["bias"]
+    atol = 1e-5 if dtype == jnp.float32 else 0.1
+    joined = np.asarray(CONV.fuse(*parts, share), np.float32)
+    np.testing.assert_allclose(joined, expected, atol=atol)
+    joined = np.asarray(CONV_BEFORE.fuse(*parts, share), np.float32)
+    np.testing.assert_allclose(joined, np.maximum(expected, 0), atol=atol)
+
+
+@each_learned
+@pytest.mark.parametrize("ladder_stride", [0, 8])
+def test_learned_fusions_begin_as_the_projection_or_the_identity(
+    name, ladder_stride, draw_variables
+):
+    config = NetConfig(num_classes=3, ladder_stride=ladder_stride, ladder_channels=16)
+    net = segmenter(config)
+    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+    params = draw_variables(jax.eval_shape(net.init, jax.random.key(0), frame))
+    begun = init_fusion(net, params, LEARNED[name])
+    fusion = begun["params"].pop("fusion")
+    assert begun == params
+    layer = params["params"]["project"]["conv"]
+    half, bias = layer["kernel"][0, 0], layer["bias"]
+    if name == "conv_before":
+        half, bias = np.eye(len(half)), np.zeros(len(half))
+    np.testing.assert_array_equal(fusion["kernel"], np.concatenate([half, half]))
+    np.testing.assert_array_equal(fusion["bias"], bias)
+
+
+@each_learned
+def test_a_net_of_another_make_begins_as_its_projection(name):
+    net = reference.toy_net()
+    params = reference.toy_params(net)
+    begun = init_fusion(net, params | {"params": {}}, LEARNED[name])
+    features = draw(5, 2, 3, 8)[0]
+    plain = net.project(params, features) if name == "conv" else features
+    for part in (0, 1):
+        found = convolve_part(begun, features, part=part, num_channels=plain.shape[-1])
+        np.testing.assert_allclose(found, plain, atol=1e-5)
+
+
+@each
+def test_nothing_is_added_where_nothing_is_learned(name):
+    params = {"params": {}}
+    assert init_fusion(reference.toy_net(), params, ALL[name]) is params
+
+
+@pytest.mark.parametrize(
+    ("learned", "words"),
+    [({}, "none"), ({"fusion": {}}, "none"), ({"fusion": {"kernel": np.ones((8, 3))}}, "(8, 3)")],
+)
+def test_variables_of_another_fusion_are_refused(learned, words):
+    with pytest.raises(ValueError, match="must be") as caught:
+        convolve_part({"params": learned}, draw(2, 3, 4)[0], part=0, num_channels=2)
+    assert "must be (8, 2)" in str(caught.value)
+    assert f"holds {words}; add it with init_fusion" in str(caught.value)

@@ -65,6 +65,29 @@ def test_motion_in_cells_is_that_of_a_loop(stride, grid):
     np.testing.assert_allclose(cells, reference.to_cells(motion, stride), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("stride", "new_stride"), [(8, 4), (16, 4), (16, 16), (8, 16), (4, 16)])
+def test_a_change_of_stride_keeps_cells_in_their_place(stride, new_stride):
+    features = np.random.default_rng(0).standard_normal((2, 3, 5, 4), np.float32)
+    found = geometry.change_stride(features, stride=stride, new_stride=new_stride)
+    times = new_stride / stride
+    rows, columns = (int(np.ceil(size / times)) for size in (3, 5))
+    expected = np.zeros((2, rows, columns, 4))
+    for index in np.ndindex(expected.shape[:3]):
+        one, (row, column) = features[index[0]], index[1:]
+        if times > 1:
+            ys, xs = (np.arange(it * times, (it + 1) * times) for it in (row, column))
+            expected[index] = np.mean([reference.sample(one, x, y) for y in ys for x in xs], axis=0)
+        else:
+            y, x = ((it + 0.5) * times - 0.5 for it in (row, column))
+            expected[index] = reference.sample(one, x, y)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_strides_must_be_multiples():
+    with pytest.raises(ValueError, match="stride is 8 and new_stride 12, but one must be"):
+        geometry.change_stride(np.zeros((2, 2, 2), np.float32), stride=8, new_stride=12)
+
+
 @pytest.mark.parametrize("stride", [4, 8, 16, 32])
 def test_motion_keeps_its_sign_and_its_axes(stride):
     motion = np.broadcast_to(np.float32([-16, 4]), (6, 6, 2))

@@ -1,4 +1,4 @@
-"""Videos cut into intervals, and schemes run over them: at once, as a loop, as a stream."""
+"""Schemes run over intervals: scanned, as a loop, one after another as they come."""
 
 import os
 import subprocess
@@ -10,17 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import codec
-from jaxseg.arrays import PictureType
 from jaxseg.nets import predict_labels
-from jaxseg.runner import (
-    compile_scheme,
-    frames_of_clip,
-    label_gops,
-    prefetch,
-    scan,
-    segment,
-)
+from jaxseg.runner import compile_scheme, label_gops, prefetch, scan, segment
 from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
 from tests import reference
 from tests.streams import broken, cut, list_until_damage
@@ -138,11 +129,6 @@ def test_an_endless_video_is_labelled_as_it_comes():
     assert converted in (needed, [*needed, 15], [*needed, 15, 18])
 
 
-def test_no_video_gives_no_labels():
-    net = reference.toy_net()
-    assert list(segment([], net, reference.toy_params(net))) == []
-
-
 @pytest.mark.parametrize("size", [(50, 70), (17, 33)])
 def test_labels_have_the_size_of_the_frame(size):
     net = reference.toy_net()
@@ -157,31 +143,6 @@ def test_labels_have_the_size_of_the_frame(size):
     ])  # fmt: skip
     expected = to_labels(scores, stride=16, height=size[0], width=size[1])
     assert (found == expected).mean() > 0.999
-
-
-def test_a_file_is_labelled_alike_as_a_stream_and_at_once(tmp_path):
-    path = tmp_path / "pan.mp4"
-    noise = np.random.default_rng(0).integers(256, size=(12, 24, 3), dtype=np.uint8)
-    image = noise.repeat(6, axis=0).repeat(6, axis=1)
-    codec.encode([image[:48, 48 - 4 * i :][:, :64] for i in range(12)], path, gop=7)
-    clip = codec.load(path)
-    assert np.flatnonzero(clip.picture_types == PictureType.INTRA).tolist() == [0, 7]
-    assert clip.motion.any()
-
-    net = reference.toy_net(stride=8)
-    params, scheme = reference.toy_params(net), interp_mv(net)
-    streamed = np.stack(list(segment(path, net, params, interval=5)))
-    assert streamed.shape == (12, 48, 64)
-    assert len(np.unique(streamed)) > 1
-    np.testing.assert_array_equal(
-        streamed, list(segment(frames_of_clip(clip), net, params, interval=5))
-    )
-
-    gops = cut(frames_of_clip(clip))
-    assert [int(it.length) for it in gops] == [5, 2, 5]
-    labels = to_labels(scan_at_once(scheme, params, gops), stride=8, height=48, width=64)
-    at_once = np.concatenate([it[: int(gop.length)] for it, gop in zip(labels, gops, strict=True)])
-    assert (streamed == at_once).mean() > 0.999
 
 
 @pytest.mark.parametrize("chosen", [None, "elsewhere"])

@@ -25,6 +25,7 @@ geometry
 codec
 sampling
 nets
+flows
 warping
 fusion
 schedules
@@ -210,7 +211,7 @@ def test_rooms_import_only_from_rooms_above(path):
 
 
 def test_import_is_light():
-    heavy = ["av", "tensorflow", "tensorflow_datasets", "matplotlib"]
+    heavy = ["av", "cv2", "matplotlib", "tensorflow", "tensorflow_datasets", "torch"]
     code = f"import sys, jaxseg; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stdout + done.stderr

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.arrays import Features
+from jaxseg.nets.deformable import DeformableConv
 
 NUM_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 """Blocks a stage, by depth."""
@@ -20,7 +21,14 @@ BOTTLENECK_DEPTH = 50
 
 
 def convolve(
-    x: Features, channels: int, *, name: str, size: int = 3, stride: int = 1, dilation: int = 1
+    x: Features,
+    channels: int,
+    *,
+    name: str,
+    size: int = 3,
+    stride: int = 1,
+    dilation: int = 1,
+    deformable_groups: int = 0,
 ) -> Features:
     """Convolve without bias, in the type of the input, padded as in torchvision.
 
@@ -31,10 +39,18 @@ def convolve(
         size: Side of the kernel, odd.
         stride: Step between outputs, cells.
         dilation: Distance between the kernel's taps, cells.
+        deformable_groups: Groups of input channels for each of which the kernel's taps
+            are displaced by learned offsets; 0 for a plain convolution.
 
     Returns:
         `[*b, ceil(h / stride), ceil(w / stride), channels]`.
     """
+    kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+    if deformable_groups:
+        deformable = DeformableConv(
+            channels, deformable_groups, size, stride, dilation, kernel_init, name=name
+        )
+        return deformable(x)
     layer = nn.Conv(
         channels,
         (size, size),
@@ -42,7 +58,7 @@ def convolve(
         kernel_dilation=dilation,
         padding=dilation * (size // 2),
         use_bias=False,
-        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal"),
+        kernel_init=kernel_init,
         dtype=x.dtype,
         name=name,
     )
@@ -104,11 +120,12 @@ def max_pool(features: Features) -> Features:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+    """Two 3x3 convolutions, of which the second may be deformable, and a shortcut."""
 
     channels: int
     stride: int
     dilations: tuple[int, int]
+    deformable_groups: int
 
     @nn.compact
     def __call__(self, x: Features, *, train: bool) -> Features:
@@ -116,25 +133,36 @@ class BasicBlock(nn.Module):
         first, second = self.dilations
         y = convolve(x, self.channels, stride=self.stride, dilation=first, name="conv1")
         y = nn.relu(normalize(y, name="bn1", train=train))
-        y = convolve(y, self.channels, dilation=second, name="conv2")
+        groups = self.deformable_groups
+        y = convolve(y, self.channels, dilation=second, deformable_groups=groups, name="conv2")
         y = normalize(y, name="bn2", train=train, scale_init=nn.initializers.zeros)
         return nn.relu(y + _shortcut(x, self.channels, self.stride, train))
 
 
 class BottleneckBlock(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; four times as wide outside as inside."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; four times as wide outside as inside.
+
+    The 3x3 convolution may be deformable.
+    """
 
     channels: int
     stride: int
     dilations: tuple[int, int]
+    deformable_groups: int
 
     @nn.compact
     def __call__(self, x: Features, *, train: bool) -> Features:
         """Map `[*b, h, w, c]` to `[*b, h / stride, w / stride, 4 * channels]`."""
-        dilation = self.dilations[0]
         y = convolve(x, self.channels, size=1, name="conv1")
         y = nn.relu(normalize(y, name="bn1", train=train))
-        y = convolve(y, self.channels, stride=self.stride, dilation=dilation, name="conv2")
+        y = convolve(
+            y,
+            self.channels,
+            stride=self.stride,
+            dilation=self.dilations[0],
+            deformable_groups=self.deformable_groups,
+            name="conv2",
+        )
         y = nn.relu(normalize(y, name="bn2", train=train))
         y = convolve(y, 4 * self.channels, size=1, name="conv3")
         y = normalize(y, name="bn3", train=train, scale_init=nn.initializers.zeros)
@@ -151,14 +179,21 @@ def _shortcut(x: Features, channels: int, stride: int, train: bool) -> Features:
 class ResNet(nn.Module):
     """A residual network up to its last stage.
 
+    Its layers are called `conv1`, `bn1` and, by stage and block, `layer1_0` .. `layer4_2`:
+    whoever freezes the stem and the first stage freezes `conv1`, `bn1` and `layer1_*`.
+
     Attributes:
         depth: 18, 50 or 101 layers.
         output_stride: Pixels a cell of the last stage: 8, 16 or 32.  Stages that
             would be coarser keep their size and dilate their kernels instead.
+        deformable_groups: Groups of channels with offsets of their own in the deformable
+            convolution of every block of the last stage: the 3x3 convolution of a
+            bottleneck block, the second of a basic block.  0 for plain ones.
     """
 
     depth: int
     output_stride: int
+    deformable_groups: int = 0
 
     @nn.compact
     def __call__(self, x: Features, *, train: bool) -> Sequence[Features]:
@@ -171,6 +206,7 @@ class ResNet(nn.Module):
         x = convolve(x, 64, size=7, stride=2, name="conv1")
         x = max_pool(nn.relu(normalize(x, name="bn1", train=train)))
         stages, reached, dilation = [], 4, 1
+        last_stage = len(NUM_BLOCKS[self.depth]) - 1
         for stage, num_blocks in enumerate(NUM_BLOCKS[self.depth]):
             previous, stride = dilation, 1
             if stage > 0:
@@ -183,6 +219,7 @@ class ResNet(nn.Module):
                     channels=64 * 2**stage,
                     stride=stride if index == 0 else 1,
                     dilations=(previous if index == 0 else dilation, dilation),
+                    deformable_groups=self.deformable_groups if stage == last_stage else 0,
                     name=f"layer{stage + 1}_{index}",
                 )(x, train=train)
             stages.append(x)

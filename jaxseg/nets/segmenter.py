@@ -1,7 +1,7 @@
 """A segmentation net, cut in three pure functions: features, project, classify."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -22,12 +22,20 @@ class NetConfig:
     """What a net is made of.
 
     Attributes:
-        num_classes: Classes to tell apart.
+        num_classes: Classes to tell apart, which are what the net predicts.
         depth: Layers of the residual backbone: 18, 50 or 101.
         output_stride: Pixels a cell of the backbone's last stage: 8, 16 or 32.
         ladder_stride: Pixels a cell of the feature map, at most `output_stride`,
             where the light decoder climbs to a finer map; 0 for no decoder.
         ladder_channels: Channels of the decoder; its result has half as many.
+        deformable_groups: Groups of channels with offsets of their own in the deformable
+            convolutions of the backbone's last stage; 0 for plain convolutions.
+        freeze_batch_norm: Whether training, too, normalises by the running statistics and
+            learns neither scale nor shift; for a backbone that starts from published
+            weights, since the scales of a new one are zero where its blocks end.
+        num_void: Score channels (0 or 1) that follow the classes in training, for the
+            pixels of none of them, and are never predicted; the variables are those of
+            a net that takes void for one more class.
     """
 
     num_classes: int
@@ -35,6 +43,9 @@ class NetConfig:
     output_stride: int = 16
     ladder_stride: int = 0
     ladder_channels: int = 128
+    deformable_groups: int = 0
+    freeze_batch_norm: bool = False
+    num_void: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -50,6 +61,38 @@ class NetConfig:
             )
         if self.num_classes < 1:
             raise ValueError(f"num_classes is {self.num_classes}, but must be at least 1")
+        if self.deformable_groups not in (0, 1, 2, 4, 8):
+            raise ValueError(
+                f"deformable_groups is {self.deformable_groups}, but must be 1, 2, 4 or 8, or "
+                "0 for plain convolutions"
+            )
+        if self.num_void not in (0, 1):
+            raise ValueError(f"num_void is {self.num_void}, but must be 0 or 1")
+
+
+def deformable_deeplab(num_classes: int, *, depth: int = 101) -> NetConfig:
+    """Configure Deformable DeepLab: stride 16, and offsets in the last stage.
+
+    Four groups of channels share offsets, as in the paper's published code; batch
+    normalisation is frozen, so load a backbone's published weights (`load_backbone`).  The
+    paper's K + 1 scores, one of them for void, are those of
+    `dataclasses.replace(config, num_void=1)`.  It also freezes the stem and the first
+    stage, which is for the optimizer to do: what begins with `features/backbone/conv1`,
+    `features/backbone/bn1` and `features/backbone/layer1`.
+
+    Args:
+        num_classes: Classes to tell apart, K; void is none of them.
+        depth: Layers of the residual backbone: 18, 50 or 101.
+
+    Returns:
+        What the net is made of, for `segmenter`.
+
+    Source:
+        Jain & Gonzalez 2018, section 4.1; Dai et al. 2017.
+    """
+    return NetConfig(
+        num_classes, depth, output_stride=16, deformable_groups=4, freeze_batch_norm=True
+    )
 
 
 class Net(NamedTuple):
@@ -64,9 +107,11 @@ class Net(NamedTuple):
             that it commutes with every warp whose weights sum to one.
         classify: `(params, projected) -> scores [*b, h, w, k]`, before softmax.
         train_scores: `(params, frames) -> (scores, batch_stats)`: normalised by the
-            batch's own statistics, with the running ones returned, updated.
+            batch's own statistics, with the running ones returned, updated; with frozen
+            normalisation by the running ones, returned as they came.  The scores of void,
+            if the net has any, come last.
         stride: Pixels a feature cell.
-        num_classes: Number of classes, `k`.
+        num_classes: Number of classes, `k`, without void.
     """
 
     init: Callable[[jax.Array, Frames], Params]
@@ -90,7 +135,9 @@ class _FeatureNet(nn.Module):
         )
         x = ((frames.astype(jnp.float32) - mean) / std).astype(self.dtype)
         config = self.config
-        backbone = ResNet(config.depth, config.output_stride, name="backbone")
+        backbone = ResNet(
+            config.depth, config.output_stride, config.deformable_groups, name="backbone"
+        )
         stages = backbone(x, train=train)
         if not config.ladder_stride:
             return stages[-1]
@@ -111,6 +158,16 @@ class _Classify(nn.Module):
     def __call__(self, projected: Features) -> Scores:
         layer = nn.Conv(self.num_classes, (1, 1), dtype=projected.dtype, name="conv")
         return layer(nn.relu(projected)).astype(jnp.float32)
+
+
+def _freeze_norms(learned: Params) -> Params:
+    """Keep the gradient from the layers that have a scale: those of batch normalisation."""
+    if "scale" in learned:
+        return jax.lax.stop_gradient(learned)
+    return {
+        name: _freeze_norms(layer) if isinstance(layer, Mapping) else layer
+        for name, layer in learned.items()
+    }
 
 
 def _apply(module: nn.Module, *args: Any, **options: Any) -> Any:
@@ -144,6 +201,7 @@ def segmenter(config: NetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32) -
     """
     feature_net = _FeatureNet(config, dtype)
     project, classify = _Project(), _Classify(config.num_classes)
+    classify_with_void = _Classify(config.num_classes + config.num_void)
 
     def init(key: jax.Array, frames: Frames) -> Params:
         keys = jax.random.split(key, 3)
@@ -157,33 +215,38 @@ def segmenter(config: NetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32) -
             "params": {
                 "features": variables["params"],
                 "project": projected[1]["params"],
-                "classify": classify.init(keys[2], projected[0])["params"],
+                "classify": classify_with_void.init(keys[2], projected[0])["params"],
             },
             "batch_stats": variables["batch_stats"],
         }
 
+    def apply_feature_net(params: Params, frames: Frames, **options: Any) -> Any:
+        learned = params["params"]["features"]
+        if config.freeze_batch_norm:
+            learned = _freeze_norms(learned)
+        variables = {"params": learned, "batch_stats": params["batch_stats"]}
+        return _apply(feature_net, variables, frames, **options)
+
     def features_fn(params: Params, frames: Frames) -> Features:
-        variables = {
-            "params": params["params"]["features"],
-            "batch_stats": params["batch_stats"],
-        }
-        return _apply(feature_net, variables, frames, train=False)
+        return apply_feature_net(params, frames, train=False)
 
     def project_fn(params: Params, features: Features) -> Features:
         return _apply(project, {"params": params["params"]["project"]}, features)
 
     def classify_fn(params: Params, projected: Features) -> Scores:
-        return _apply(classify, {"params": params["params"]["classify"]}, projected)
+        # Void is cut from the layer, not from its scores: what is not predicted costs nothing.
+        layer = jax.tree.map(
+            lambda leaf: leaf[..., : config.num_classes], params["params"]["classify"]
+        )
+        return _apply(classify, {"params": layer}, projected)
 
     def train_scores(params: Params, frames: Frames) -> tuple[Scores, Params]:
-        variables = {
-            "params": params["params"]["features"],
-            "batch_stats": params["batch_stats"],
-        }
-        features, updated = _apply(
-            feature_net, variables, frames, train=True, mutable=["batch_stats"]
+        features, updated = apply_feature_net(
+            params, frames, train=not config.freeze_batch_norm, mutable=["batch_stats"]
         )
-        return classify_fn(params, project_fn(params, features)), updated["batch_stats"]
+        layer = {"params": params["params"]["classify"]}
+        scores = _apply(classify_with_void, layer, project_fn(params, features))
+        return scores, updated["batch_stats"]
 
     return Net(
         init=init,

@@ -13,18 +13,19 @@ from jaxseg.schemes.scheme import (
     side_by_side,
     with_keyframe,
 )
-from jaxseg.warping import COMPOSED, Propagation
+from jaxseg.warping import COMPOSED, FillFn, Propagation, fill
 
 
-def prop_mv(net: Net, *, propagation: Propagation = COMPOSED) -> Scheme:
+def prop_mv(net: Net, *, propagation: Propagation = COMPOSED, fill_fn: FillFn = fill) -> Scheme:
     """Run the feature net on keyframes and carry its map to the frames after them.
 
     Args:
         net: The net.
         propagation: How a map is carried along several steps; `CHAIN` is the paper's.
+        fill_fn: How blocks that were coded without motion move; `rest` is the paper's.
 
     Returns:
-        The scheme.  It labels a frame as soon as its motion is known: no delay.
+        The scheme.  It reads nothing that comes after a frame's interval.
 
     Source:
         Jain & Gonzalez 2018, Algorithm 1.
@@ -33,7 +34,8 @@ def prop_mv(net: Net, *, propagation: Propagation = COMPOSED) -> Scheme:
 
     def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Scores]:
         keyframe = seam.heavy(params, gop.frames[0])
-        motion = motion_to_cells(gop.motion[:-1], stride=net.stride)
+        motion = fill_fn(gop.motion[:-1], gop.inter[:-1])
+        motion = motion_to_cells(motion, stride=net.stride)
 
         def label(carried: Array) -> Scores:
             return seam.light(params, propagation.fetch(keyframe, carried))

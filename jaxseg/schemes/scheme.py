@@ -24,12 +24,15 @@ class Scheme(NamedTuple):
             not fill.
         reads_all_frames: Whether `gop.frames` must hold every frame's pixels; else
             the keyframe's alone.
+        looks_ahead: Whether `step` reads `gop.next_frame` and what leads to it; else
+            an interval can be labelled before the next keyframe is there.
     """
 
     init: Callable[[Params, Gop], Any]
     step: Callable[[Params, Any, Gop], tuple[Any, Scores]]
     steps: Callable[[Params, Any, Gop], tuple[Any, Scores]]
     reads_all_frames: bool = False
+    looks_ahead: bool = False
 
 
 class Seam(NamedTuple):

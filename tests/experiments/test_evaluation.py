@@ -189,6 +189,7 @@ def test_every_scheme_is_measured_at_every_interval(evaluated):
         assert (row["height"], row["width"], row["net"]) == (48, 96, "resnet18")
         assert row["propagation"] == ("composed" if row["scheme"].endswith("-mv") else None)
         assert row["reversal"] == ("invert" if row["scheme"] == "interp-mv" else None)
+        assert row["intra"] == ("fill" if row["scheme"].endswith("-mv") else None)
 
 
 def test_motion_helps_and_keyframes_alone_are_the_baseline(evaluated):

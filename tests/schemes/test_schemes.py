@@ -9,7 +9,7 @@ import pytest
 
 from jaxseg.fusion import BY_DISTANCE
 from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
-from jaxseg.warping import COMPOSED, invert
+from jaxseg.warping import COMPOSED, fill, invert
 from tests import reference
 from tests.algorithms import (
     FUSIONS,
@@ -54,10 +54,16 @@ def test_interpolation_is_algorithm_2(way, reversal, fusion):
 @pytest.mark.parametrize(
     ("default", "spelled_out"),
     [
-        (prop_mv, partial(prop_mv, propagation=COMPOSED)),
+        (prop_mv, partial(prop_mv, propagation=COMPOSED, fill_fn=fill)),
         (
             interp_mv,
-            partial(interp_mv, fusion=BY_DISTANCE, propagation=COMPOSED, reverse_fn=invert),
+            partial(
+                interp_mv,
+                fusion=BY_DISTANCE,
+                propagation=COMPOSED,
+                reverse_fn=invert,
+                fill_fn=fill,
+            ),
         ),
     ],
 )

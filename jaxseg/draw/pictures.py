@@ -1,14 +1,6 @@
-"""Pictures: labels over frames, motion fields, and accuracy against throughput.
+"""Pictures, RGB `[*b, H, W, 3]` uint8: labels over frames, motion fields, grids of pictures."""
 
-Pictures are RGB, `[*b, H, W, 3]` uint8.  Only plots need matplotlib, which is imported
-where they are drawn.
-"""
-
-import itertools
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -16,12 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Frames, Labels, Motion
 from jaxseg.classes import Classes, Palette
-from jaxseg.files import replacing
 from jaxseg.geometry import motion_grid_size
 
-Row: TypeAlias = Mapping[str, Any]
-
-_REFERENCE = "per-frame"
 _INTRA_TINT = (255, 60, 40)
 _ARROW = (255, 235, 60)
 
@@ -188,95 +176,47 @@ def motion_to_rgb(motion: Motion, *, max_pixels: float) -> Frames:
     return np.rint(255 * (1 - saturation * ramp)).astype(np.uint8)
 
 
-def plot_accuracy_throughput(
-    rows: Sequence[Row], path: str | os.PathLike[str], *, title: str = ""
-) -> None:
-    """Plot accuracy against the keyframe interval, and against throughput.
+def grid_of_pictures(
+    pictures: UInt8[Array, "r s H W 3"],
+    *,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    text_height: int = 16,
+    gap: int = 4,
+) -> UInt8[np.ndarray, "_H _W 3"]:
+    """Set pictures in rows and columns, with names on the left and above.
 
     Args:
-        rows: One a measurement, with `scheme`, `interval`, `net`, `miou` (0..1, mean over
-            the distances to the keyframe) and, where measured, `miou_min` (that of the
-            worst distance) and `throughput_fps`.  `per-frame` is the reference line.
-        path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
-        title: Above the plot.
+        pictures: `[r, s, H, W, 3]`, of `r` rows and `s` columns.
+        row_names: One a row.
+        column_names: One a column.
+        text_height: Pixels.
+        gap: White pixels between pictures.
+
+    Returns:
+        `[H', W', 3]` uint8, each picture as it is.
 
     Raises:
-        ImportError: If matplotlib is not installed.
-        ValueError: If no row has an mIoU.
+        ValueError: If there is not one name a row and a column.
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install jaxseg[plot]") from error
-    rows = [row for row in rows if row["miou"] is not None]
-    if not rows:
-        raise ValueError("0 rows with an mIoU to plot; measure something first")
-    nets = list(dict.fromkeys(row["net"] for row in rows))
-    markers = dict(zip(nets, itertools.cycle("osD^vP*X"), strict=False))
-    schemes = dict.fromkeys(row["scheme"] for row in rows if row["scheme"] != _REFERENCE)
-    # The ten strong colours first, then their ten pale sisters.
-    colours = {
-        scheme: colormaps["tab20"](2 * number % 20 + number // 10)
-        for number, scheme in enumerate(schemes)
-    }
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    by_interval, by_throughput = panels = figure.subplots(1, 2, sharey=True)
-    for (scheme, net), curve in _curves(rows).items():
-        style = {"marker": markers[net], "markersize": 4}
-        if scheme == _REFERENCE:
-            style |= {"color": "black", "linestyle": ""}
-            for panel, row in itertools.product(panels, curve):
-                panel.axhline(100 * row["miou"], color="black", linestyle=":")
-        else:
-            style |= {"color": colours[scheme]}
-            _draw_curve(by_interval, curve, "interval", "miou", style)
-            _draw_curve(by_interval, curve, "interval", "miou_min", style | {"linestyle": "--"})
-        _draw_curve(by_throughput, curve, "throughput_fps", "miou", style)
-    by_interval.set(xlabel="keyframe interval (frames)", ylabel="mIoU (%)")
-    intervals = {row["interval"] for row in rows if row["scheme"] != _REFERENCE}
-    by_interval.set_xticks(sorted(intervals - {None}))
-    by_throughput.set(xlabel="throughput (frames per second)")
-    by_throughput.set_xlim(left=0)
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25, linewidth=0.6)
-    handles = [Line2D([], [], color=colours[name], label=name) for name in colours]
-    handles += [
-        Line2D([], [], color="black", linestyle=":", label=_REFERENCE),
-        Line2D([], [], color="black", linestyle="-", label="mean over distances"),
-        Line2D([], [], color="black", linestyle="--", label="worst distance"),
-    ]
-    if len(nets) > 1:
-        handles += [
-            Line2D([], [], color="black", linestyle="", marker=markers[net], label=net)
-            for net in nets
-        ]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False)
-    figure.suptitle(title)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as hidden:
-        figure.savefig(hidden, dpi=150)
-
-
-def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Collect the rows of each scheme and net, in the order of their intervals."""
-    curves: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row["interval"] or 0):
-        curves.setdefault((row["scheme"], row["net"]), []).append(row)
-    return curves
-
-
-def _draw_curve(
-    panel: Any, rows: Sequence[Row], x_key: str, y_key: str, style: dict[str, Any]
-) -> None:
-    """Draw the rows that have both values."""
-    points = [
-        (row[x_key], 100 * row[y_key])
-        for row in rows
-        if row.get(x_key) is not None and row.get(y_key) is not None
-    ]
-    if points:
-        panel.plot(*zip(*points, strict=True), **style)
+    num_rows, num_columns, height, width, _ = pictures.shape
+    if (len(row_names), len(column_names)) != (num_rows, num_columns):
+        raise ValueError(
+            f"{len(row_names)} row names and {len(column_names)} column names for "
+            f"{num_rows} rows of {num_columns} pictures; give one of each"
+        )
+    font = ImageFont.load_default(size=text_height)
+    left = round(max(font.getlength(name) for name in row_names)) + 2 * text_height
+    top = 2 * text_height
+    size = (left + num_columns * (width + gap), top + num_rows * (height + gap))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, name in enumerate(column_names):
+        middle = left + column * (width + gap) + width // 2
+        draw.text((middle, top // 2), name, "black", font=font, anchor="mm")
+    for row, name in enumerate(row_names):
+        y = top + row * (height + gap)
+        draw.text((left - text_height, y + height // 2), name, "black", font=font, anchor="rm")
+        for column, picture in enumerate(np.asarray(pictures[row])):
+            sheet.paste(Image.fromarray(picture), (left + column * (width + gap), y))
+    return np.array(sheet)

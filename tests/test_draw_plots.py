@@ -1,0 +1,95 @@
+"""Plots: what is written, and what they say."""
+
+import builtins
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import draw
+
+ROWS = [
+    {"scheme": scheme, "interval": interval, "net": net, "miou": 0.7 - 0.01 * interval}
+    | {"miou_min": 0.7 - 0.02 * interval, "throughput_fps": 20.0 * interval}
+    for net in ("resnet18", "resnet50")
+    for scheme, intervals in (("per-frame", [1]), ("prop-mv", [2, 5]), ("interp-mv", [2, 5]))
+    for interval in intervals
+]
+BARS = {"keyframe": {"feature net": 50.0, "task net": 4.0}, "prop-mv": {"task net": 4.0}}
+
+
+def texts_of(path) -> set[str]:
+    """Read what a drawing says; matplotlib names each text in a comment."""
+    return set(re.findall(r"<!-- (.*?) -->", path.read_text()))
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_plot_is_written_whole(tmp_path, suffix):
+    path = tmp_path / "figures" / f"plot.{suffix}"
+    draw.plot_accuracy_throughput(ROWS, path, title="CamVid")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    if suffix == "png":
+        assert np.asarray(Image.open(path)).std() > 0
+    else:
+        assert path.read_text().rstrip().endswith("</svg>")
+
+
+def test_a_plot_takes_rows_without_throughput_or_interval(tmp_path):
+    rows = [{"scheme": "afp+aks", "interval": None, "net": "resnet18", "miou": 0.6}]
+    draw.plot_accuracy_throughput([*ROWS, *rows], tmp_path / "plot.png")
+    with pytest.raises(ValueError, match="0 rows"):
+        draw.plot_accuracy_throughput([rows[0] | {"miou": None}], tmp_path / "plot.png")
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
+    import_module = builtins.__import__
+
+    def refuse(name, *arguments, **options):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return import_module(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    panels = [draw.Panel("ours", ROWS)]
+    for plot in (
+        lambda path: draw.plot_accuracy_throughput(ROWS, path),
+        lambda path: draw.plot_curves(panels, path, y_key="miou"),
+        lambda path: draw.plot_breakdown(BARS, path),
+    ):
+        with pytest.raises(ImportError, match=r"pip install jaxseg\[plot\]"):
+            plot(tmp_path / "plot.png")
+
+
+@pytest.mark.parametrize(("y_key", "label"), [("miou", "average"), ("miou_min", "minimum")])
+def test_curves_name_schemes_panels_and_last_intervals(tmp_path, y_key, label):
+    ours = [row for row in ROWS if row["net"] == "resnet18"]
+    theirs = [row | {"interval": 7, "scheme": "prop-flow"} for row in ours[1:2]]
+    path = tmp_path / "curves.svg"
+    panels = [draw.Panel("ours", ours), draw.Panel("theirs", theirs, is_quoted=True)]
+    draw.plot_curves(panels, path, y_key=y_key)
+    texts = texts_of(path)
+    assert {"ours", "theirs", "per-frame", "prop-mv", "interp-mv", "prop-flow"} <= texts
+    assert {"n = 5", "n = 7"} <= texts
+    assert "n = 1" not in texts, "the baseline is no curve"
+    assert any(label in text for text in texts)
+    assert "throughput (frames per second)" in texts
+
+
+def test_curves_leave_out_what_was_not_measured(tmp_path):
+    rows = [ROWS[1], ROWS[2] | {"throughput_fps": None}]
+    draw.plot_curves([draw.Panel("ours", rows)], tmp_path / "curves.svg", y_key="miou")
+    assert "n = 2" in texts_of(tmp_path / "curves.svg")
+    with pytest.raises(ValueError, match="0 rows of 'ours' have miou"):
+        draw.plot_curves([draw.Panel("ours", rows[1:])], tmp_path / "none.svg", y_key="miou")
+    assert not (tmp_path / "none.svg").exists()
+
+
+def test_a_breakdown_says_each_sum_and_its_parts(tmp_path):
+    path = tmp_path / "bars.svg"
+    draw.plot_breakdown(BARS, path, title="a frame", note="on a machine")
+    texts = texts_of(path)
+    assert {"keyframe", "prop-mv", "feature net", "task net", "a frame", "on a machine"} <= texts
+    assert {"54 = 50 + 4", "4", "milliseconds a frame"} <= texts
+    with pytest.raises(ValueError, match="0 bars"):
+        draw.plot_breakdown({}, path)
