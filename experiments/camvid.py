@@ -23,6 +23,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +35,7 @@ from data.camvid import originals
 from data.examples import still
 from data.street import loading as street
 from experiments import cityscapes
-from experiments.command import DataSet, Options, run_or_explain
+from experiments.command import DataSet, Options, explain, run
 from experiments.settings import EvaluationConfig, Experiment
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
@@ -164,7 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         default = CamvidOptions(PAPER, out=Path("runs/camvid-paper"))
     options = tyro.cli(CamvidOptions, args=words, default=default, description=__doc__)
     command = ["python", "-m", "experiments.camvid", *words]
-    return run_or_explain(options, data_set(options.data_dir), argv=command)
+    run_fn = partial(run, options, data_set(options.data_dir), argv=command)
+    return explain(run_fn, out=options.out)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,6 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import tyro
-from jax.experimental.multihost_utils import sync_global_devices
 from jaxtyping import UInt8
 from tqdm import tqdm
 
@@ -38,14 +38,12 @@ from data import cityscapes
 from data.augment import AugmentConfig
 from data.cityscapes.reading import RATE, WHERE_FROM, read_frames, read_labels, sparse_labels
 from data.examples import DataError, Lazy, labelled_clip
-from experiments.command import Options, join_processes
+from experiments.command import Options, begin, explain
 from experiments.evaluation import COLUMNS, clip_of, schemes_by_name, write_overlay
 from experiments.results import markdown_table, provenance, write_markdown, write_results
 from experiments.settings import (
     EvaluationConfig,
     Experiment,
-    SettingsError,
-    check_same_training,
     save_settings,
 )
 from experiments.sparse import (
@@ -59,13 +57,12 @@ from experiments.sparse import (
 from experiments.timing import gops_of, prepare_step, time_in_turn
 from experiments.training import train_stage
 from jaxseg import codec
-from jaxseg.checkpoints import CheckpointError, Model, load_model
+from jaxseg.checkpoints import Model, load_model
 from jaxseg.classes import CITYSCAPES
-from jaxseg.codec import CodecError
 from jaxseg.draw import plot_accuracy_throughput
 from jaxseg.metrics import class_iou, mean_iou
 from jaxseg.nets import NetConfig, deformable_deeplab
-from jaxseg.runner import compile_scheme, keep_compilations, label_gops
+from jaxseg.runner import compile_scheme, label_gops
 from jaxseg.train import TrainConfig
 
 NUM_CLASSES = len(CITYSCAPES.names)
@@ -281,19 +278,11 @@ def run(options: CityscapesOptions, *, argv: Sequence[str]) -> None:
         CodecError: If a video cannot be written or read.
         FloatingPointError: If training diverges.
     """
-    join_processes(options)
-    keep_compilations()
+    begin(options)
     experiment, out, data_dir = options.experiment, options.out, options.data_dir
     settings = out / "settings.json"
     if data_dir is None:
         raise DataError(f"give the folder of Cityscapes by --data-dir; {WHERE_FROM}")
-    if options.stage != "evaluate" and settings.exists():
-        if not options.resume:
-            raise SettingsError(
-                f"{out}: holds a run already; continue it with --resume, or give another --out"
-            )
-        check_same_training(settings, experiment)
-    sync_global_devices("settings checked")
     # What is missing is said before hours of training.
     snippets = [] if options.stage == "train" else cityscapes.find_snippets(data_dir, options.split)
     if options.stage != "evaluate":
@@ -344,22 +333,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = chooser.parse_known_args(words)[0].recipe
     default = CityscapesOptions(experiment=RECIPES.get(recipe, RECIPES["paper"]))
     options = tyro.cli(CityscapesOptions, args=words, default=default, description=__doc__)
-    try:
-        run(options, argv=["python", "-m", "experiments.cityscapes", *words])
-    except (
-        SettingsError,
-        CheckpointError,
-        DataError,
-        CodecError,
-        FloatingPointError,
-        OSError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; continue with --resume --out {options.out}", file=sys.stderr)
-        return 130
-    return 0
+    return explain(
+        partial(run, options, argv=["python", "-m", "experiments.cityscapes", *words]),
+        out=options.out,
+    )
 
 
 if __name__ == "__main__":

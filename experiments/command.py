@@ -14,7 +14,13 @@ from data.examples import DataError, Example
 from data.examples import Sequence as LabelledSequence
 from experiments.evaluation import COLUMNS, encode_sequence, evaluate_stage
 from experiments.results import markdown_table, provenance
-from experiments.settings import Experiment, SettingsError, check_same_training, save_settings
+from experiments.settings import (
+    Experiment,
+    SettingsError,
+    check_begins,
+    check_same_training,
+    save_settings,
+)
 from experiments.training import train_stage
 from jaxseg.checkpoints import CheckpointError, load_model
 from jaxseg.classes import Classes
@@ -91,6 +97,30 @@ def join_processes(options: Options) -> None:
         ) from error
 
 
+def begin(options: Options) -> None:
+    """Join other processes, and refuse what could only fail later.
+
+    Args:
+        options: What the command does.
+
+    Raises:
+        SettingsError: If `out` holds another run, or the training cannot begin.
+    """
+    join_processes(options)
+    keep_compilations()
+    settings = options.out / "settings.json"
+    if options.stage != "evaluate":
+        check_begins(options.experiment)
+        if settings.exists() and not options.resume:
+            raise SettingsError(
+                f"{options.out}: holds a run already; continue it with --resume, or give another "
+                "--out"
+            )
+        if settings.exists():
+            check_same_training(settings, options.experiment)
+    sync_global_devices("settings checked")
+
+
 def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
     """Run the stages of an experiment.
 
@@ -100,24 +130,15 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
         argv: The command as typed, for the results' provenance.
 
     Raises:
-        SettingsError: If `out` holds another run.
+        SettingsError: If `out` holds another run, or the training cannot begin.
         CheckpointError: If there is nothing to evaluate.
         DataError: If the data set is unusable.
         CodecError: If a video cannot be written or read.
         FloatingPointError: If training diverges.
     """
-    join_processes(options)
-    keep_compilations()
+    begin(options)
     experiment, out = options.experiment, options.out
     settings = out / "settings.json"
-    if options.stage != "evaluate":
-        if settings.exists() and not options.resume:
-            raise SettingsError(
-                f"{out}: holds a run already; continue it with --resume, or give another --out"
-            )
-        if settings.exists():
-            check_same_training(settings, experiment)
-    sync_global_devices("settings checked")
     sequences = data_set.read_sequences()
     if not sequences:
         raise DataError("the data set has no labelled sequence to measure on; see its val list")
@@ -149,30 +170,31 @@ def run(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> None:
             print(f"wrote {out / name}")
 
 
-def run_or_explain(options: Options, data_set: DataSet, *, argv: Sequence[str]) -> int:
+def explain(run_fn: Callable[[], None], *, out: Path | None = None) -> int:
     """Run an experiment; what a user can mend ends in one line.
 
     Args:
-        options: What to do.
-        data_set: On what.
-        argv: The command as typed.
+        run_fn: Runs it.
+        out: The folder with which it can be resumed, if it can.
 
     Returns:
         The exit code: 0, 2 for bad input, 130 where it was interrupted.
     """
     try:
-        run(options, data_set, argv=argv)
+        run_fn()
     except (
         SettingsError,
         CheckpointError,
         DataError,
         CodecError,
         FloatingPointError,
+        ImportError,
         OSError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; continue with --resume --out {options.out}", file=sys.stderr)
+        hint = f"; continue with --resume --out {out}" if out else ""
+        print(f"interrupted{hint}", file=sys.stderr)
         return 130
     return 0

@@ -23,6 +23,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -41,12 +42,12 @@ from data.examples import Sequence as LabelledSequence
 from data.intervals import interval_batches, pair_batches
 from data.simulated import CameraConfig, simulated_records
 from experiments import camvid
+from experiments.command import explain
 from experiments.results import provenance
 from experiments.settings import SettingsError
 from experiments.variants import LEARNED_FUSIONS
 from jaxseg.arrays import LabelledGop, Labels, Params
-from jaxseg.checkpoints import CheckpointError, Checkpoints, Model, load_model, write_model_card
-from jaxseg.codec import CodecError
+from jaxseg.checkpoints import Checkpoints, Model, load_model, write_model_card
 from jaxseg.convert import load_flow, read_weights
 from jaxseg.files import write_text
 from jaxseg.fusion import init_fusion
@@ -359,22 +360,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = tyro.cli(Options, args=words, description=__doc__)
-    try:
-        run(options, argv=["python", "-m", "experiments.finetune", *words])
-    except (
-        SettingsError,
-        CheckpointError,
-        DataError,
-        CodecError,
-        FloatingPointError,
-        OSError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; continue with --resume --out {options.out}", file=sys.stderr)
-        return 130
-    return 0
+    return explain(
+        partial(run, options, argv=["python", "-m", "experiments.finetune", *words]),
+        out=options.out,
+    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -32,6 +33,7 @@ from tqdm import tqdm
 
 from data.examples import DataError, Example
 from experiments.breakdown import time_extraction, time_parts
+from experiments.command import explain
 from experiments.evaluation import clip_of
 from experiments.footage import Accuracy, Footage, fingerprint, open_footage
 from experiments.paper import MEASURED, write_figures, write_tables
@@ -42,8 +44,7 @@ from experiments.sparse import cut_around
 from experiments.timing import prepare_step, time_in_turn
 from experiments.variants import Unit, Variant, choose_flow, key_of, makers_of, units_of
 from jaxseg.arrays import IGNORE_LABEL
-from jaxseg.checkpoints import CheckpointError, Model, load_model
-from jaxseg.codec import CodecError
+from jaxseg.checkpoints import Model, load_model
 from jaxseg.draw import grid_of_pictures, legend, overlay
 from jaxseg.files import replacing, write_text
 from jaxseg.nets import default_dtype, flownet_s
@@ -380,15 +381,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = tyro.cli(Options, args=words, description=__doc__)
-    try:
-        run(options, argv=["python", "-m", "experiments.jain_gonzalez", *words])
-    except (SettingsError, CheckpointError, DataError, CodecError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; continue with --resume --out {options.out}", file=sys.stderr)
-        return 130
-    return 0
+    return explain(
+        partial(run, options, argv=["python", "-m", "experiments.jain_gonzalez", *words]),
+        out=options.out,
+    )
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from data.examples import DataError
 from experiments.camvid import data_set
+from experiments.command import explain
 from experiments.evaluation import (
     FILLINGS,
     PROPAGATIONS,
@@ -32,8 +32,7 @@ from experiments.evaluation import (
 from experiments.results import markdown_table, provenance, write_results
 from experiments.settings import EvaluationConfig
 from experiments.timing import prepare_step, time_in_turn, without_heavy_part
-from jaxseg.checkpoints import CheckpointError, load_model
-from jaxseg.codec import CodecError
+from jaxseg.checkpoints import load_model
 from jaxseg.metrics import mean_iou
 from jaxseg.nets import Net
 from jaxseg.runner import compile_scheme, keep_compilations
@@ -154,6 +153,26 @@ def measure(options: Options) -> list[dict[str, Any]]:
     return rows
 
 
+def run(options: Options, *, argv: Sequence[str]) -> None:
+    """Measure, and write what came out.
+
+    Args:
+        options: What is compared.
+        argv: The command as typed, for the results' provenance.
+
+    Raises:
+        CheckpointError: If there is no trained net.
+        DataError: If the data set is unusable.
+        CodecError: If a video cannot be written or read.
+    """
+    keep_compilations()
+    origin = provenance(argv)
+    rows = measure(options)
+    write_results(options.out, rows, provenance=origin)
+    print(markdown_table(rows, COLUMNS))
+    print(f"wrote {options.out}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -161,21 +180,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Its words after the name; None for those it was called with.
 
     Returns:
-        The exit code: 0, or 2 for bad input.
+        The exit code: 0, 2 for bad input, 130 where it was interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = tyro.cli(Options, args=words, description=__doc__)
-    origin = provenance(["python", "-m", "experiments.propagation", *words])
-    keep_compilations()
-    try:
-        rows = measure(options)
-        write_results(options.out, rows, provenance=origin)
-    except (CheckpointError, DataError, CodecError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(markdown_table(rows, COLUMNS))
-    print(f"wrote {options.out}")
-    return 0
+    argv = ["python", "-m", "experiments.propagation", *words]
+    return explain(partial(run, options, argv=argv))
 
 
 if __name__ == "__main__":

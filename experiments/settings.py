@@ -91,6 +91,22 @@ class Experiment:
             raise ValueError(f"batch_size is {self.batch_size}, but must be at least 1")
 
 
+def check_begins(experiment: Experiment) -> None:
+    """Refuse to train a net that cannot learn from where it begins.
+
+    Args:
+        experiment: The settings.
+
+    Raises:
+        SettingsError: If normalisation is frozen, but there are no weights.
+    """
+    if experiment.net.freeze_batch_norm and experiment.weights is None:
+        raise SettingsError(
+            "the net's batch normalisation is frozen, so it cannot learn from random "
+            "weights: give trained ones by --weights, or --net.no-freeze-batch-norm"
+        )
+
+
 def save_settings(path: Path, experiment: Experiment, *, provenance: dict[str, Any]) -> None:
     """Write the settings of a run beside its results.
 

@@ -131,16 +131,11 @@ def starting_params(params: Params, experiment: Experiment) -> Params:
         Variables of the same shapes.
 
     Raises:
-        SettingsError: If the weights do not fit, or a net that needs some has none.
+        SettingsError: If the weights do not fit.
         CheckpointError: If the folder of a run holds no model.
     """
     weights = experiment.weights
     if weights is None:
-        if experiment.net.freeze_batch_norm:
-            raise SettingsError(
-                "the net's batch normalisation is frozen, so it cannot learn from random "
-                "weights: give trained ones by --weights, or --net.no-freeze-batch-norm"
-            )
         return params
     if not weights.is_dir():
         try:

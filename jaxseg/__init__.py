@@ -8,9 +8,9 @@ only where it is used.
 from jaxseg.arrays import Clip, CodedFrame, Gop, PictureType
 from jaxseg.checkpoints import load_model
 from jaxseg.nets import Net, NetConfig, segmenter
-from jaxseg.runner import segment
+from jaxseg.runner import label_clip, segment, stream
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_flow, prop_mv
-from jaxseg.warping import compose, invert, propagate, warp
+from jaxseg.warping import compose, fill, invert, propagate, warp
 
 __all__ = [
     "Clip",
@@ -22,8 +22,10 @@ __all__ = [
     "Scheme",
     "compose",
     "copy_last",
+    "fill",
     "interp_mv",
     "invert",
+    "label_clip",
     "load_model",
     "per_frame",
     "prop_flow",
@@ -31,5 +33,6 @@ __all__ = [
     "propagate",
     "segment",
     "segmenter",
+    "stream",
     "warp",
 ]

@@ -47,8 +47,8 @@ def panorama() -> Iterator[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_ten_minutes_of_720p_take_no_more_memory_than_ten_seconds(tmp_path):
+@pytest.mark.timeout(3600)
+def test_ten_minutes_of_720p_take_no_more_memory_than_one(tmp_path):
     video, run = tmp_path / "drive.mp4", tmp_path / "run"
     encode(panorama(), video, rate=RATE, gop=50)
     config = NetConfig(len(CAMVID.names), depth=18, output_stride=32, ladder_stride=8)
@@ -61,11 +61,12 @@ def test_ten_minutes_of_720p_take_no_more_memory_than_ten_seconds(tmp_path):
 
     words = ["segment", video, "-o", tmp_path / "out.mp4", "--checkpoint", run, "--interval", "10"]
     command = [sys.executable, "-c", WATCHED, tmp_path / "rss.json", *words]
-    subprocess.run([str(word) for word in command], check=True, timeout=1700)
+    subprocess.run([str(word) for word in command], check=True, timeout=3500)
 
     resident = json.loads((tmp_path / "rss.json").read_text())
     assert len(resident) == RATE * SECONDS
-    later = resident[10 * RATE :]
-    growth = (max(later) - later[0]) / MEGABYTE
-    print(f"{later[0] / MEGABYTE:.0f} MB after 10 s of video, {growth:+.1f} MB at most after that")
+    # Each interval's frames and maps come and go: peaks are compared, which hold them all.
+    first, later = max(resident[: 60 * RATE]) / MEGABYTE, max(resident[60 * RATE :]) / MEGABYTE
+    growth = later - first
+    print(f"{first:.0f} MB at most in the first minute of video, {growth:+.1f} MB after that")
     assert growth < 100

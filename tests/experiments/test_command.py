@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,7 +15,8 @@ from PIL import Image
 
 from data.augment import AugmentConfig
 from data.examples import Sequence, still
-from experiments.command import DataSet, Options, run_or_explain
+from experiments import command
+from experiments.command import DataSet, Options, explain
 from experiments.results import read_results
 from experiments.settings import (
     EvaluationConfig,
@@ -84,7 +86,8 @@ def data_set() -> DataSet:
 
 
 def run(out: Path, *, experiment: Experiment = EXPERIMENT, **options: object) -> int:
-    return run_or_explain(Options(experiment, out=out, **options), data_set(), argv=["python"])
+    chosen = Options(experiment, out=out, **options)
+    return explain(partial(command.run, chosen, data_set(), argv=["python"]), out=out)
 
 
 def log_of(out: Path) -> list[dict]:
@@ -179,7 +182,8 @@ def test_what_ends_a_run_is_said_in_one_line(tmp_path, capfd, error, code, words
 
     nothing = data_set()._replace(read_sequences=read_sequences)
     options = Options(EXPERIMENT, out=tmp_path / "run")
-    assert run_or_explain(options, nothing, argv=["python"]) == code
+    run_fn = partial(command.run, options, nothing, argv=["python"])
+    assert explain(run_fn, out=options.out) == code
     printed = capfd.readouterr().err
     assert printed.count("\n") == 1
     assert words in printed

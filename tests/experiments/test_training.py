@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from data.examples import still
-from experiments import camvid, training
-from experiments.command import DataSet, Options, run_or_explain
+from experiments import camvid, command, training
+from experiments.command import DataSet, Options, explain, run
 from experiments.settings import Experiment, SettingsError, check_same_training, save_settings
 from experiments.training import starting_params, train_stage
 from jaxseg.checkpoints import CheckpointError, Checkpoints, write_model_card
@@ -73,11 +74,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         starting_params(variables(CONFIG, 1.0), experiment)
 
 
-def test_frozen_normalisation_needs_weights():
+def test_frozen_normalisation_needs_weights(tmp_path):
     frozen = dataclasses.replace(CONFIG, freeze_batch_norm=True)
     experiment = dataclasses.replace(EXPERIMENT, net=frozen)
     with pytest.raises(SettingsError, match="give trained ones by --weights"):
-        starting_params({}, experiment)
+        command.begin(Options(experiment, out=tmp_path / "run"))
+    command.begin(Options(experiment, out=tmp_path / "run", stage="evaluate"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_weights_the_random_ones_stay():
@@ -153,7 +156,8 @@ def test_there_is_no_cluster(tmp_path, capfd, monkeypatch, stage, words):
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     options = Options(EXPERIMENT, out=tmp_path / "run", stage=stage, distributed=True)
     nothing = DataSet("nothing", Classes((), ()), list, list)
-    assert run_or_explain(options, nothing, argv=["python"]) == 2
+    run_fn = partial(run, options, nothing, argv=["python"])
+    assert explain(run_fn, out=options.out) == 2
     assert words in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -187,11 +191,10 @@ def test_a_run_of_an_earlier_version_had_the_defaults(tmp_path, part, changes, w
 def test_the_recipe_of_the_paper_is_an_option(capfd, monkeypatch):
     chosen = []
 
-    def keep(options, *_, **__) -> int:
+    def keep(options, *_, **__) -> None:
         chosen.append(options)
-        return 0
 
-    monkeypatch.setattr(camvid, "run_or_explain", keep)
+    monkeypatch.setattr(camvid, "run", keep)
     for words in ("", "--data-dir X", "--data-dir=X --recipe=paper --batch-size 8"):
         assert camvid.main(words.split()) == 0
     experiments = [options.experiment for options in chosen]
