@@ -13,7 +13,7 @@ choose the best step by; nothing that is measured on later is read.
 `--out` gets a run that holds the whole net, so that fusion and flow can be learned one
 after the other.  A published FlowNet-S to begin with is given by `--flow-weights`.
 Without a folder of data it runs on the embedded streets.  On CamVid's 367 stills a
-fusion takes about ten minutes on 2 cores.
+fusion takes minutes on 2 cores.
 
 Source: Jain & Gonzalez 2018, section 4.1; Zhu et al. 2017, section 3.
 """
@@ -45,12 +45,11 @@ from experiments import camvid
 from experiments.command import explain
 from experiments.results import provenance
 from experiments.settings import SettingsError
-from experiments.variants import LEARNED_FUSIONS
 from jaxseg.arrays import LabelledGop, Labels, Params
 from jaxseg.checkpoints import Checkpoints, Model, load_model, write_model_card
 from jaxseg.convert import load_flow, read_weights
 from jaxseg.files import write_text
-from jaxseg.fusion import init_fusion
+from jaxseg.fusion import LEARNED, init_fusion
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import flownet_s, predict_labels
 from jaxseg.runner import keep_compilations
@@ -173,7 +172,7 @@ def lesson_of(options: Options, model: Model) -> Lesson:
                 start=start,
             ),
         )
-    fusion = LEARNED_FUSIONS[options.learn]
+    fusion = LEARNED[options.learn]
     return Lesson(
         "fusion",
         interp_mv(model.net, fusion=fusion),

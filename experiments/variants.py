@@ -15,7 +15,7 @@ from jaxseg.arrays import Params
 from jaxseg.checkpoints import Model
 from jaxseg.convert import load_flow, read_weights
 from jaxseg.flows import dis_flow
-from jaxseg.fusion import AVERAGE, BACKWARD, BY_DISTANCE, CONV, CONV_BEFORE, FORWARD, MAX
+from jaxseg.fusion import AVERAGE, BACKWARD, BY_DISTANCE, FORWARD, LEARNED, MAX
 from jaxseg.nets import Flow, Net, default_dtype, flownet_s
 from jaxseg.schemes import Scheme, prop_flow
 
@@ -26,7 +26,6 @@ PLAIN_FUSIONS = {
     "average": AVERAGE,
     "by-distance": BY_DISTANCE,
 }
-LEARNED_FUSIONS = {"conv": CONV, "conv-before": CONV_BEFORE}
 
 
 class Variant(NamedTuple):
@@ -120,9 +119,7 @@ def makers_of(
         makers[Variant("prop-flow", flow=flow.name)] = partial(prop_flow, flow=flow.flow)
     makers[Variant("prop-mv")] = by_name["prop-mv"]
     learned = model.extras.get("fusion")
-    fusions = PLAIN_FUSIONS | {
-        name: fusion for name, fusion in LEARNED_FUSIONS.items() if name == learned
-    }
+    fusions = PLAIN_FUSIONS | {name: fusion for name, fusion in LEARNED.items() if name == learned}
     interpolate: Any = by_name["interp-mv"]
     return makers | {
         Variant("interp-mv", fusion=name): partial(interpolate, fusion=fusion)
@@ -146,7 +143,7 @@ def units_of(
     """
     variants = list(variants)
     in_table_1 = [
-        variant for variant in variants if variant.fusion in (None, "by-distance", *LEARNED_FUSIONS)
+        variant for variant in variants if variant.fusion in (None, "by-distance", *LEARNED)
     ]
     by_interval = [
         Unit(variant, interval)

@@ -163,6 +163,9 @@ BACKWARD = Fusion(take_backward, is_affine=True)
 CONV = Fusion(fuse_by_distance, is_affine=True, is_learned=True)
 CONV_BEFORE = Fusion(fuse_rectified, is_affine=False, is_learned=True)
 
+LEARNED = {"conv": CONV, "conv-before": CONV_BEFORE}
+"""Those that are learned, as model cards name them."""
+
 
 def init_fusion(net: Net, params: Params, fusion: Fusion) -> Params:
     """Add a fusion's variables to a net's, such that they change nothing yet.

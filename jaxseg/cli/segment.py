@@ -3,8 +3,9 @@
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from tqdm import tqdm
 
 from jaxseg import codec
 from jaxseg.arrays import CodedFrame
-from jaxseg.checkpoints import load_model
+from jaxseg.checkpoints import Model, load_model
 from jaxseg.draw import overlay
+from jaxseg.fusion import LEARNED
+from jaxseg.nets import Net
 from jaxseg.runner import keep_compilations, segment
-from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
+from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
 
 MAKE_SCHEME = {
     "per-frame": per_frame,
@@ -67,13 +70,28 @@ def segment_file(
             _keeping_pixels(codec.read_frames(video), pixels),
             model.net,
             model.params,
-            make_scheme=MAKE_SCHEME[scheme],
+            make_scheme=maker_of(scheme, model),
             interval=interval,
         )
         for one in tqdm(
             labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
         ):
             writer.write(np.asarray(overlay(pixels.popleft(), one, palette=model.classes.palette)))
+
+
+def maker_of(scheme: str, model: Model) -> Callable[[Net], Scheme]:
+    """Choose a scheme's constructor, with the fusion that the model has learned for it.
+
+    Args:
+        scheme: A key of `MAKE_SCHEME`.
+        model: The model.
+
+    Returns:
+        Makes the scheme of a net.
+    """
+    if scheme == "interp-mv" and "fusion" in model.extras:
+        return partial(interp_mv, fusion=LEARNED[model.extras["fusion"]])
+    return MAKE_SCHEME[scheme]
 
 
 def _keeping_pixels(
