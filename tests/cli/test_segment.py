@@ -17,10 +17,7 @@ from jaxseg import codec
 from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.cli import SCHEMES, main
-from jaxseg.cli.segment import maker_of
-from jaxseg.fusion import CONV
 from jaxseg.nets import NetConfig, segmenter
-from jaxseg.schemes import interp_mv, prop_mv
 
 CONFIG = NetConfig(num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16)
 CLASSES = Classes(("sky", "road", "car"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
@@ -250,11 +247,3 @@ def test_options_that_make_no_sense(place, capfd, words, reason):
         call("in.mp4", place / "out.mp4", "run", *words)
     assert caught.value.code == 2
     assert reason in capfd.readouterr().err.splitlines()[-1]
-
-
-def test_a_learned_fusion_is_used(checkpoint):
-    model = load_model(checkpoint)
-    assert maker_of("interp-mv", model) is interp_mv
-    learned = model._replace(extras={"fusion": "conv", "flow": "flownet-s"})
-    assert maker_of("interp-mv", learned).keywords == {"fusion": CONV}
-    assert maker_of("prop-mv", learned) is prop_mv
