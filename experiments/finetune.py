@@ -50,18 +50,12 @@ from jaxseg.checkpoints import Checkpoints, Model, load_model, write_model_card
 from jaxseg.convert import load_flow, read_weights
 from jaxseg.files import write_text
 from jaxseg.fusion import LEARNED, init_fusion
+from jaxseg.losses import scheme_loss
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import flownet_s, predict_labels
 from jaxseg.runner import keep_compilations
 from jaxseg.schemes import Scheme, interp_mv, prop_flow
-from jaxseg.train import (
-    TrainConfig,
-    TrainState,
-    make_optimizer,
-    make_train_step,
-    scheme_loss,
-    train,
-)
+from jaxseg.train import TrainConfig, TrainState, make_optimizer, make_train_step, train
 
 HELD_OUT = 16
 """One clip of so many is not trained on."""

@@ -17,18 +17,10 @@ from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.convert import load_backbone, read_weights
 from jaxseg.geometry import pad_frames
-from jaxseg.losses import balanced_weights
+from jaxseg.losses import balanced_weights, still_loss
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import Net, predict_labels, segmenter
-from jaxseg.train import (
-    TrainState,
-    batch_mesh,
-    init_state,
-    make_optimizer,
-    make_train_step,
-    still_loss,
-    train,
-)
+from jaxseg.train import TrainState, batch_mesh, init_state, make_optimizer, make_train_step, train
 
 
 def train_stage(

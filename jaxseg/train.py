@@ -13,14 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float
 from tqdm import tqdm
 
-from jaxseg.arrays import IGNORE_LABEL, Array, Frames, Gop, LabelledGop, Labels, Params, Scores
+from jaxseg.arrays import Array, Frames, Params
 from jaxseg.checkpoints import Checkpoints
-from jaxseg.losses import cross_entropy
+from jaxseg.losses import LossFn
 from jaxseg.nets import Net
-from jaxseg.schemes import Scheme
 
 Rates: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -74,10 +72,6 @@ class TrainConfig:
         for name, factor in self.rates:
             if factor < 0:
                 raise ValueError(f"the rate of {name!r} is {factor}, but must be 0 or more")
-
-
-LossFn: TypeAlias = Callable[[Params, Params, Any], tuple[Array, Params]]
-"""`(learned, batch_stats, batch) -> (loss, batch_stats)`, of any tree of a batch."""
 
 
 class TrainState(NamedTuple):
@@ -208,74 +202,6 @@ def init_state(
     """
     params = jax.jit(net.init)(key, frames)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params["params"]))
-
-
-def still_loss(net: Net, *, class_weights: Float[Array, " k"] | None = None) -> LossFn:
-    """Make the loss of labelled stills, normalised by the batch's own statistics.
-
-    A net whose scores have one channel more than it has classes learns what the
-    ignored pixels show, too, as a class of weight one.
-
-    Args:
-        net: The net.
-        class_weights: `[k]`, see `cross_entropy`.
-
-    Returns:
-        The loss of a batch `(frames [b, H, W, 3], labels [b, H, W])`.
-    """
-
-    def loss_fn(
-        learned: Params, stats: Params, batch: tuple[Frames, Labels]
-    ) -> tuple[Array, Params]:
-        frames, labels = batch
-        scores, stats = net.train_scores({"params": learned, "batch_stats": stats}, frames)
-        weights = class_weights
-        if scores.shape[-1] == net.num_classes + 1:
-            labels = jnp.where(labels == IGNORE_LABEL, net.num_classes, labels)
-            if weights is not None:
-                weights = jnp.append(jnp.asarray(weights, jnp.float32), 1.0)
-        return cross_entropy(scores, labels, class_weights=weights), stats
-
-    return loss_fn
-
-
-def scheme_loss(
-    net: Net, scheme: Scheme, *, class_weights: Float[Array, " k"] | None = None
-) -> LossFn:
-    """Make the loss of what a scheme says of one frame an interval.
-
-    Whatever the scheme runs is trained with what it does to the features: the net, the
-    flow and the fusion.  Batches are normalised by the running statistics, which stay
-    as they are.
-
-    Args:
-        net: The net.
-        scheme: A scheme of that net.
-        class_weights: `[k]`, see `cross_entropy`.
-
-    Returns:
-        The loss of a `LabelledGop` whose leaves have one leading axis, of intervals.
-
-    Source:
-        Jain & Gonzalez 2018, section 4.1.
-    """
-
-    def loss_fn(learned: Params, stats: Params, batch: LabelledGop) -> tuple[Array, Params]:
-        params = {"params": learned, "batch_stats": stats}
-
-        def label(gop: Gop, offset: Array) -> Scores:
-            _, scores = scheme.step(params, scheme.init(params, gop), gop)
-            return jax.lax.dynamic_index_in_dim(scores, offset, keepdims=False)
-
-        scores = jax.vmap(label)(batch.gop, batch.offset)
-        # Maps cover the frame as the codec pads it, labels only what is shown.
-        labels = jnp.asarray(batch.labels)
-        missing = (net.stride * scores.shape[axis] - labels.shape[axis] for axis in (1, 2))
-        widths = ((0, 0), *((0, pixels) for pixels in missing))
-        labels = jnp.pad(labels, widths, constant_values=IGNORE_LABEL)
-        return cross_entropy(scores, labels, class_weights=class_weights), stats
-
-    return loss_fn
 
 
 def make_train_step(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxseg.arrays import Gop, LabelledGop
+from jaxseg.losses import scheme_loss, still_loss
 from jaxseg.nets import Net
 from jaxseg.nets.resnet import convolve, normalize
 from jaxseg.schemes import interp_mv
@@ -22,9 +23,7 @@ from jaxseg.train import (
     init_state,
     make_optimizer,
     make_train_step,
-    scheme_loss,
     share_batch,
-    still_loss,
 )
 
 ROOT = Path(__file__).resolve().parents[1]

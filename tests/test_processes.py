@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from jaxseg.checkpoints import Checkpoints
-from jaxseg.train import batch_mesh, init_state, make_optimizer, make_train_step, still_loss, train
+from jaxseg.losses import still_loss
+from jaxseg.train import batch_mesh, init_state, make_optimizer, make_train_step, train
 from tests.test_data_parallel import (
     CONFIG,
     ROOT,

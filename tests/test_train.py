@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from jaxseg.checkpoints import Checkpoints
+from jaxseg.losses import still_loss
 from jaxseg.nets import Net
 from jaxseg.train import (
     TrainConfig,
     init_state,
     make_optimizer,
     make_train_step,
-    still_loss,
     tensorboard,
     train,
 )

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 from jaxseg.arrays import IGNORE_LABEL, Gop, LabelledGop
-from jaxseg.losses import cross_entropy
+from jaxseg.losses import cross_entropy, scheme_loss, still_loss
 from jaxseg.nets import Net, NetConfig, segmenter
 from jaxseg.schemes import interp_mv, per_frame, prop_mv
-from jaxseg.train import (
-    TrainConfig,
-    init_state,
-    make_optimizer,
-    make_train_step,
-    scheme_loss,
-    still_loss,
-)
+from jaxseg.train import TrainConfig, init_state, make_optimizer, make_train_step
 from jaxseg.warping import CHAIN
 from tests.test_train import NUM_CLASSES, colour_net, draw_batch
 
