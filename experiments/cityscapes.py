@@ -54,7 +54,7 @@ from experiments.sparse import (
     midway_offset,
     rotating_offset,
 )
-from experiments.timing import gops_of, prepare_step, time_in_turn
+from experiments.timing import gops_of, prepare_step, speed_columns, time_in_turn
 from experiments.training import train_stage
 from jaxseg import codec
 from jaxseg.checkpoints import Model, load_model
@@ -244,12 +244,7 @@ def evaluate(
                 "intra": config.intra if name.endswith("-mv") else None,
                 "miou": float(mean_iou(total)),
                 "miou_min": float(mean_iou(confusions[name, interval, "min"])),
-                "throughput_fps": 1000 * interval / interval_ms,
-                "speedup": keyframe_ms * interval / interval_ms,
-                "keyframe_ms": keyframe_ms,
-                "intermediate_ms": (interval_ms - keyframe_ms) / (interval - 1)
-                if interval > 1
-                else float("nan"),
+                **speed_columns(interval, keyframe_ms=keyframe_ms, interval_ms=interval_ms),
                 "height": height,
                 "width": width,
                 **{f"iou_{class_name}": float(value) for class_name, value in iou},

@@ -16,7 +16,7 @@ from data.examples import Example, labelled_clip
 from data.examples import Sequence as LabelledSequence
 from experiments.results import write_markdown, write_results
 from experiments.settings import EvaluationConfig
-from experiments.timing import gops_of, prepare_step, time_in_turn
+from experiments.timing import gops_of, prepare_step, speed_columns, time_in_turn
 from jaxseg import codec
 from jaxseg.arrays import Clip
 from jaxseg.checkpoints import Model
@@ -176,12 +176,7 @@ def evaluate_stage(
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),
                 "temporal_consistency": measured.consistency,
-                "throughput_fps": 1000 * interval / interval_ms,
-                "speedup": keyframe_ms * interval / interval_ms,
-                "keyframe_ms": keyframe_ms,
-                "intermediate_ms": (interval_ms - keyframe_ms) / (interval - 1)
-                if interval > 1
-                else float("nan"),
+                **speed_columns(interval, keyframe_ms=keyframe_ms, interval_ms=interval_ms),
                 "height": height,
                 "width": width,
                 **{

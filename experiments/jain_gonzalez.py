@@ -41,7 +41,7 @@ from experiments.published import published_rows
 from experiments.results import provenance, write_results
 from experiments.settings import EvaluationConfig, SettingsError
 from experiments.sparse import cut_around
-from experiments.timing import prepare_step, time_in_turn
+from experiments.timing import prepare_step, speed_columns, time_in_turn
 from experiments.variants import Unit, Variant, choose_flow, key_of, makers_of, units_of
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.checkpoints import Model, load_model
@@ -203,12 +203,7 @@ def accuracy_rows(
                 "table": "accuracy",
                 **keys[unit],
                 **accuracy[unit]._asdict(),
-                "throughput_fps": 1000 * unit.interval / interval_ms,
-                "speedup": frame_ms * unit.interval / interval_ms,
-                "keyframe_ms": frame_ms,
-                "intermediate_ms": (interval_ms - frame_ms) / (unit.interval - 1)
-                if unit.interval > 1
-                else None,
+                **speed_columns(unit.interval, keyframe_ms=frame_ms, interval_ms=interval_ms),
                 "delay_frames": delay,
                 "delay_ms": 1000 * delay / rate,
             }

@@ -127,3 +127,24 @@ def time_in_turn(
             seconds.append(time.perf_counter() - began)
         rounds.append(seconds)
     return [1000 * statistics.median(each) for each in zip(*rounds, strict=True)]
+
+
+def speed_columns(interval: int, *, keyframe_ms: float, interval_ms: float) -> dict[str, float]:
+    """Turn the times of a frame and of an interval into the columns of a row.
+
+    Args:
+        interval: Frames an interval.
+        keyframe_ms: Milliseconds that the whole net takes for a frame.
+        interval_ms: Milliseconds that a scheme takes for an interval.
+
+    Returns:
+        Throughput, speed-up over the net on every frame, and the milliseconds of a frame
+        that is a keyframe and of one that is not; nan where there is none.
+    """
+    others_ms = (interval_ms - keyframe_ms) / (interval - 1) if interval > 1 else float("nan")
+    return {
+        "throughput_fps": 1000 * interval / interval_ms,
+        "speedup": keyframe_ms * interval / interval_ms,
+        "keyframe_ms": keyframe_ms,
+        "intermediate_ms": others_ms,
+    }
