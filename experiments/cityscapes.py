@@ -242,6 +242,7 @@ def evaluate(
                 "propagation": config.propagation if name != "per-frame" else None,
                 "reversal": config.reversal if name == "interp-mv" else None,
                 "intra": config.intra if name.endswith("-mv") else None,
+                "unseen": config.unseen if name == "interp-mv" else None,
                 "miou": float(mean_iou(total)),
                 "miou_min": float(mean_iou(confusions[name, interval, "min"])),
                 **speed_columns(interval, keyframe_ms=keyframe_ms, interval_ms=interval_ms),

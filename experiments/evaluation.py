@@ -25,9 +25,24 @@ from jaxseg.metrics import class_iou, confusion_matrix, mean_iou, temporal_consi
 from jaxseg.nets import Net
 from jaxseg.runner import Labeller, compile_scheme, label_gops
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
-from jaxseg.warping import CHAIN, COMPOSED, FillFn, ReverseFn, fill, invert, negate, rest
+from jaxseg.warping import (
+    CHAIN,
+    COMPOSED,
+    FillFn,
+    ReverseFn,
+    fill,
+    invert,
+    is_anywhere,
+    negate,
+    rest,
+)
 
-PROPAGATIONS = {"chain": CHAIN, "composed": COMPOSED}
+PROPAGATIONS = {
+    ("chain", "border"): CHAIN,
+    ("chain", "other"): CHAIN,
+    ("composed", "border"): COMPOSED._replace(is_seen=is_anywhere),
+    ("composed", "other"): COMPOSED,
+}
 REVERSALS: dict[str, ReverseFn] = {"negate": negate, "invert": invert}
 FILLINGS: dict[str, FillFn] = {"rest": rest, "fill": fill}
 
@@ -66,7 +81,7 @@ def schemes_by_name(config: EvaluationConfig) -> dict[str, Callable[[Net], Schem
     Returns:
         Their constructors, the baseline first.
     """
-    propagation = PROPAGATIONS[config.propagation]
+    propagation = PROPAGATIONS[config.propagation, config.unseen]
     reverse_fn, fill_fn = REVERSALS[config.reversal], FILLINGS[config.intra]
     return {
         "per-frame": per_frame,
@@ -173,6 +188,7 @@ def evaluate_stage(
                 "propagation": config.propagation if name.endswith("-mv") else None,
                 "reversal": config.reversal if name == "interp-mv" else None,
                 "intra": config.intra if name.endswith("-mv") else None,
+                "unseen": config.unseen if name == "interp-mv" else None,
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),
                 "temporal_consistency": measured.consistency,

@@ -73,6 +73,7 @@ class Options:
         propagation: As in `EvaluationConfig`; the paper's is "chain".
         reversal: As in `EvaluationConfig`; the paper's is "negate".
         intra: As in `EvaluationConfig`; the paper's is "rest".
+        unseen: As in `EvaluationConfig`; the paper's is "border".
         flow: Which optical flow stands for prop-flow: "dis", OpenCV's; "flownet-s", the
             paper's, with learned weights; or "none".  If not given, "dis" where OpenCV
             is installed.
@@ -88,6 +89,7 @@ class Options:
     propagation: Literal["composed", "chain"] = "composed"
     reversal: Literal["invert", "negate"] = "invert"
     intra: Literal["fill", "rest"] = "fill"
+    unseen: Literal["other", "border"] = "other"
     flow: Literal["dis", "flownet-s", "none"] | None = None
     flow_weights: Path | None = None
     resume: bool = False
@@ -299,6 +301,7 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
         propagation=options.propagation,
         reversal=options.reversal,
         intra=options.intra,
+        unseen=options.unseen,
     )
     footage = open_footage(options.data_dir, out / "sequences", config)
     height, width = footage.example.labels.shape[1:]

@@ -44,6 +44,7 @@ COLUMNS = (
     "propagation",
     "reversal",
     "intra",
+    "unseen",
     "miou",
     "miou_min",
     "temporal_consistency",
@@ -75,6 +76,7 @@ class Way(NamedTuple):
     propagation: str
     reversal: str | None
     intra: str
+    unseen: str | None
 
 
 def ways() -> dict[Way, Callable[[Net], Scheme]]:
@@ -84,11 +86,15 @@ def ways() -> dict[Way, Callable[[Net], Scheme]]:
         Its constructor, by way.
     """
     found: dict[Way, Callable[[Net], Scheme]] = {}
-    for (name, propagation), (intra, fill_fn) in product(PROPAGATIONS.items(), FILLINGS.items()):
+    for ((name, unseen), propagation), (intra, fill_fn) in product(
+        PROPAGATIONS.items(), FILLINGS.items()
+    ):
         shared: dict[str, Any] = {"propagation": propagation, "fill_fn": fill_fn}
-        found[Way("prop-mv", name, None, intra)] = partial(prop_mv, **shared)
+        found[Way("prop-mv", name, None, intra, None)] = partial(prop_mv, **shared)
+        if (name, unseen) == ("chain", "other"):  # It forgets where things came from.
+            continue
         for reversal, reverse_fn in REVERSALS.items():
-            found[Way("interp-mv", name, reversal, intra)] = partial(
+            found[Way("interp-mv", name, reversal, intra, unseen)] = partial(
                 interp_mv, reverse_fn=reverse_fn, **shared
             )
     return found

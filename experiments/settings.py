@@ -31,6 +31,9 @@ class EvaluationConfig:
             in the paper.
         intra: How blocks that were coded without motion move: "fill", as what is around
             them; or "rest", not at all, as in the paper.
+        unseen: What stands for what lay outside a keyframe when its map is fused: "other",
+            the other keyframe's map; or "border", its own border repeated, as in the
+            paper, and with "chain" in any case.
         num_phases: Shifted grids of keyframes to average over, at most; as many as
             the interval is long give every frame every distance.
         overlay_interval: Keyframe interval of the overlay video.
@@ -43,6 +46,7 @@ class EvaluationConfig:
     propagation: Literal["composed", "chain"] = "composed"
     reversal: Literal["invert", "negate"] = "invert"
     intra: Literal["fill", "rest"] = "fill"
+    unseen: Literal["other", "border"] = "other"
     num_phases: int = 10
     overlay_interval: int = 5
 

@@ -170,7 +170,7 @@ def key_of(unit: Unit, config: EvaluationConfig) -> dict[str, Any]:
         The keys of the row that tell it from those of other units.
     """
     (scheme, flow, fusion), interval = unit
-    return {
+    key = {
         "scheme": scheme,
         "flow": flow,
         "fusion": fusion,
@@ -179,3 +179,6 @@ def key_of(unit: Unit, config: EvaluationConfig) -> dict[str, Any]:
         "reversal": config.reversal if scheme == "interp-mv" else None,
         "intra": config.intra if scheme.endswith("-mv") else None,
     }
+    if fusion not in (None, "forward", "backward"):
+        key["unseen"] = config.unseen
+    return key

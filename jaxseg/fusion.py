@@ -47,11 +47,14 @@ class Fusion(NamedTuple):
             are carried, else features.
         is_learned: Whether what is carried comes from the features by a learned 1x1
             convolution, one a direction; see `init_fusion`.
+        fills_unseen: Whether either map stands in for the other where that one shows
+            nothing, because the place lay outside the keyframe.
     """
 
     fuse: FuseFn
     is_affine: bool
     is_learned: bool = False
+    fills_unseen: bool = True
 
 
 def fuse_max(forward: Features, backward: Features, share: Float[Array, "*b"]) -> Features:
@@ -158,8 +161,8 @@ def take_backward(forward: Features, backward: Features, share: Float[Array, "*b
 MAX = Fusion(fuse_max, is_affine=False)
 AVERAGE = Fusion(fuse_average, is_affine=True)
 BY_DISTANCE = Fusion(fuse_by_distance, is_affine=True)
-FORWARD = Fusion(take_forward, is_affine=True)
-BACKWARD = Fusion(take_backward, is_affine=True)
+FORWARD = Fusion(take_forward, is_affine=True, fills_unseen=False)
+BACKWARD = Fusion(take_backward, is_affine=True, fills_unseen=False)
 CONV = Fusion(fuse_by_distance, is_affine=True, is_learned=True)
 CONV_BEFORE = Fusion(fuse_rectified, is_affine=False, is_learned=True)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Bool
 
 from jaxseg.arrays import Array, Features, Inter, Motion
 from jaxseg.geometry import cell_positions
@@ -48,10 +49,13 @@ class Propagation(NamedTuple):
             must be done in the order of the steps.
         fetch: `(features, prepared[i]) -> [h, w, c]`, the estimate for frame i + 1; of
             several frames at once, `(features, prepared) -> [t, h, w, c]`.
+        is_seen: `prepared[i] -> [h, w, 1]`, likewise, whether the place that a cell's
+            estimate was carried from lies in the map, or is its border repeated.
     """
 
     prepare: Callable[[Features, Motion], Array]
     fetch: Callable[[Features, Array], Features]
+    is_seen: Callable[[Array], Array]
 
 
 def warp(features: Features, motion: Motion) -> Features:
@@ -152,12 +156,40 @@ def propagate_composed(features: Features, motion: Motion) -> Features:
     return _sample(features, totals, steps=totals.shape[-4:-3])
 
 
-CHAIN = Propagation(prepare=propagate, fetch=lambda features, carried: carried)
-"""A warp a step, each of the map before: the paper's way."""
+def is_inside(displacement: Motion) -> Bool[Array, "... _h _w 1"]:
+    """Tell which cells point into the map.
+
+    Args:
+        displacement: `[*b, h, w, 2]` in cells.
+
+    Returns:
+        `[*b, h, w, 1]`; False where a warp repeats the border by more than half a cell.
+    """
+    height, width = displacement.shape[-3:-1]
+    position = jnp.broadcast_to(cell_positions(height, width), displacement.shape) + displacement
+    x, y = position[..., :1], position[..., 1:]
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+
+
+def is_anywhere(prepared: Array) -> Bool[Array, "... _h _w 1"]:
+    """Take every cell for seen: the paper's way.
+
+    Args:
+        prepared: `[*b, h, w, n]`.
+
+    Returns:
+        `[*b, h, w, 1]`, True.
+    """
+    return jnp.ones((*prepared.shape[:-1], 1), bool)
+
+
+CHAIN = Propagation(prepare=propagate, fetch=lambda features, carried: carried, is_seen=is_anywhere)
+"""A warp a step, each of the map before: the paper's way, which forgets whence things came."""
 
 COMPOSED = Propagation(
     prepare=lambda features, motion: accumulate(motion),
     fetch=lambda features, totals: _sample(features, totals, steps=totals.shape[:-3]),
+    is_seen=is_inside,
 )
 """One warp a frame, by the whole displacement: sharper, and no frame waits for another."""
 

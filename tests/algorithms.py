@@ -1,5 +1,7 @@
 """The papers' algorithms, written out frame by frame on unprojected features."""
 
+from collections.abc import Iterable
+
 import jax
 import numpy as np
 
@@ -87,7 +89,15 @@ def algorithm_1_composed(net, params, frames, motion) -> np.ndarray:
 
 
 def algorithm_2(
-    net, params, frames, motion, fuse, plain_propagate, plain_reverse=np.negative
+    net,
+    params,
+    frames,
+    motion,
+    fuse,
+    plain_propagate,
+    plain_reverse=np.negative,
+    *,
+    fills_unseen=True,
 ) -> np.ndarray:
     """Interpolate features between the enclosing keyframes."""
     turned = [reference.to_cells(8 * plain_reverse(it / 8), net.stride) for it in motion]
@@ -96,7 +106,8 @@ def algorithm_2(
     for key, next_key in intervals():
         n = next_key - key
         features = reference.features_of(net, params, frames[key])
-        forward = [features, *plain_propagate(features, steps[key + 1 : next_key])]
+        ahead = steps[key + 1 : next_key]
+        forward = [features, *plain_propagate(features, ahead)]
         backward = None
         if next_key < NUM_FRAMES and next_key not in CUTS:
             next_features = reference.features_of(net, params, frames[next_key])
@@ -105,6 +116,35 @@ def algorithm_2(
         for p in range(n):
             fused = forward[p]
             if p and backward is not None:
-                fused = fuse(forward[p], backward[n - p], p, n)
+                pair = forward[p], backward[n - p]
+                # A chain forgets where it came from.
+                if fills_unseen and plain_propagate is reference.composed:
+                    pair = stand_in(*pair, seen(ahead)[p - 1], seen(back)[n - p - 1])
+                fused = fuse(*pair, p, n)
             scores.append(reference.task(net, params, fused))
     return np.stack(scores)
+
+
+def stand_in(forward, backward, in_last, in_next) -> tuple[np.ndarray, np.ndarray]:
+    """Take what one keyframe did not show from the other, where that one did."""
+    pair = forward.copy(), backward.copy()
+    for cell in np.ndindex(in_last.shape[:2]):
+        if in_last[cell] and not in_next[cell]:
+            pair[1][cell] = forward[cell]
+        if in_next[cell] and not in_last[cell]:
+            pair[0][cell] = backward[cell]
+    return pair
+
+
+def seen(steps: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Tell which cells `[h, w, 1]` came from within the map, half a cell around it included."""
+    found = []
+    for total in reference.totals(steps):
+        height, width = total.shape[:2]
+        found.append(np.zeros((height, width, 1), bool))
+        for row, column in np.ndindex(height, width):
+            x, y = np.add([column, row], total[row, column])
+            found[-1][row, column] = abs(x - (width - 1) / 2) <= width / 2 and (
+                abs(y - (height - 1) / 2) <= height / 2
+            )
+    return found

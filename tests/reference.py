@@ -43,11 +43,15 @@ def chain(features: np.ndarray, steps: Iterable[np.ndarray]) -> list[np.ndarray]
 
 def composed(features: np.ndarray, steps: Iterable[np.ndarray]) -> list[np.ndarray]:
     """Add up where each cell came from, and warp once a frame."""
-    maps, total = [], None
+    return [warp(features, total) for total in totals(steps)]
+
+
+def totals(steps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Add up where each cell came from."""
+    total = None
     for step in steps:
         total = step if total is None else step + warp(total, step)
-        maps.append(warp(features, total))
-    return maps
+        yield total
 
 
 def invert(motion: np.ndarray) -> np.ndarray:

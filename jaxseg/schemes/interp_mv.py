@@ -27,7 +27,8 @@ def interp_mv(
 
     The state is the next keyframe's map, so each keyframe's features are computed
     once.  Where nothing may be carried back (`gop.is_linked` is False) the map
-    carried forward stands alone, projected as the net projects it.
+    carried forward stands alone, projected as the net projects it.  What lay outside one
+    keyframe's picture, but in the other's, is taken from the other alone (with `COMPOSED`).
 
     Args:
         net: The net.
@@ -68,7 +69,14 @@ def interp_mv(
         def label(frames: tuple[Array, Array, Array]) -> Scores:
             ahead = propagation.fetch(start, frames[0])
             back = propagation.fetch(end, frames[1])
-            fused = fusion.fuse(ahead, back, frames[2])
+            pair = ahead, back
+            if fusion.fills_unseen:
+                in_last, in_next = (propagation.is_seen(it) for it in frames[:2])
+                pair = (
+                    jnp.where(in_last | ~in_next, ahead, back),
+                    jnp.where(in_next | ~in_last, back, ahead),
+                )
+            fused = fusion.fuse(*pair, frames[2])
             return cut.light(params, jnp.where(gop.is_linked, fused, ahead))
 
         others = map_frames(label, (forward, backward, share))

@@ -28,7 +28,7 @@ def scores_of():
 
 def test_no_two_ways_are_the_same(scores_of):
     found = {way: scores_of(make_scheme) for way, make_scheme in ways().items()}
-    assert len(found) == 2 * 2 + 2 * 2 * 2
+    assert len(found) == 2 * 2 + 3 * 2 * 2
     for way, scores in found.items():
         others = [other for other in found if other != way]
         assert min(np.abs(found[other] - scores).max() for other in others) > 1e-3, way
@@ -36,8 +36,8 @@ def test_no_two_ways_are_the_same(scores_of):
 
 def test_ways_are_what_they_are_called(scores_of):
     named = ways()
-    paper = Way("interp-mv", "chain", "negate", "rest")
-    ours = Way("prop-mv", "composed", None, "fill")
+    paper = Way("interp-mv", "chain", "negate", "rest", "border")
+    ours = Way("prop-mv", "composed", None, "fill", None)
     jax.tree.map(
         np.testing.assert_array_equal,
         [scores_of(named[paper]), scores_of(named[ours])],
@@ -49,7 +49,7 @@ def test_ways_are_what_they_are_called(scores_of):
         ],
     )
     default = scores_of(interp_mv)
-    best = scores_of(named[Way("interp-mv", "composed", "invert", "fill")])
+    best = scores_of(named[Way("interp-mv", "composed", "invert", "fill", "other")])
     np.testing.assert_array_equal(best, default)
 
 

@@ -40,7 +40,9 @@ def test_backward_alone_is_the_next_keyframes_map(way, reversal):
     def take_backward(forward, backward, p, n):
         return backward
 
-    expected = algorithm_2(NET, PARAMS, *VIDEO, take_backward, plain, plain_reverse)
+    expected = algorithm_2(
+        NET, PARAMS, *VIDEO, take_backward, plain, plain_reverse, fills_unseen=False
+    )
     np.testing.assert_allclose(run(scheme, PARAMS, *VIDEO), expected, atol=1e-5)
 
 

@@ -1,5 +1,7 @@
 """Learned fusions against the paper's stacked convolution, on unprojected features."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,15 +68,40 @@ def test_learned_fusion_is_the_convolution_of_the_stack(name, way, reversal):
         PROPAGATIONS[way],
         REVERSALS[reversal],
     )
-    scheme = interp_mv(SIGNED, fusion=LEARNED[name], propagation=propagation, reverse_fn=reverse_fn)
+    fusion = LEARNED[name]._replace(fills_unseen=False)
+    scheme = interp_mv(SIGNED, fusion=fusion, propagation=propagation, reverse_fn=reverse_fn)
 
     def project_once(params, features):
         # What the paper's text fuses comes out projected.
         return features if features.shape[-1] == 4 else SIGNED.project(params, features)
 
     net, fuse = SIGNED._replace(project=project_once), stack_and_convolve(name, params)
-    expected = algorithm_2(net, params, *VIDEO, fuse, plain_propagate, plain_reverse)
+    expected = algorithm_2(
+        net, params, *VIDEO, fuse, plain_propagate, plain_reverse, fills_unseen=False
+    )
     np.testing.assert_allclose(run(scheme, params, *VIDEO), expected, atol=5e-5)
+
+
+@each
+def test_what_one_keyframe_did_not_show_comes_from_the_others_map_alone(name):
+    fusion, params = LEARNED[name], trained(SIGNED, LEARNED[name])
+    scores, blind, *alone = (
+        run(interp_mv(SIGNED, fusion=each), params, *VIDEO)
+        for each in (
+            fusion,
+            fusion._replace(fills_unseen=False),
+            *(fusion._replace(fuse=partial(one_of, fusion, part)) for part in (0, 1)),
+        )
+    )
+    is_one = [(scores == it).all(axis=-1) for it in (blind, *alone)]
+    assert np.logical_or.reduce(is_one).all()
+    assert all((it & ~is_one[0]).any() for it in is_one[1:])
+
+
+def one_of(fusion, part, forward, backward, share):
+    """Fuse one of the maps with itself: what stands for a map that shows nothing."""
+    chosen = (forward, backward)[part]
+    return fusion.fuse(chosen, chosen, share)
 
 
 @each
