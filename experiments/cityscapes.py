@@ -39,7 +39,13 @@ from data.augment import AugmentConfig
 from data.cityscapes.reading import RATE, WHERE_FROM, read_frames, read_labels, sparse_labels
 from data.examples import DataError, Lazy, labelled_clip
 from experiments.command import Options, begin, explain
-from experiments.evaluation import COLUMNS, clip_of, schemes_by_name, write_overlay
+from experiments.evaluation import (
+    COLUMNS,
+    clip_of,
+    schemes_by_name,
+    way_columns,
+    write_overlay,
+)
 from experiments.results import markdown_table, provenance, write_markdown, write_results
 from experiments.settings import (
     EvaluationConfig,
@@ -239,10 +245,7 @@ def evaluate(
                 "scheme": name,
                 "interval": interval,
                 "net": f"resnet{model.config.depth}",
-                "propagation": config.propagation if name != "per-frame" else None,
-                "reversal": config.reversal if name == "interp-mv" else None,
-                "intra": config.intra if name.endswith("-mv") else None,
-                "unseen": config.unseen if name == "interp-mv" else None,
+                **way_columns(name, config),
                 "miou": float(mean_iou(total)),
                 "miou_min": float(mean_iou(confusions[name, interval, "min"])),
                 **speed_columns(interval, keyframe_ms=keyframe_ms, interval_ms=interval_ms),

@@ -93,6 +93,27 @@ def schemes_by_name(config: EvaluationConfig) -> dict[str, Callable[[Net], Schem
     }
 
 
+def way_columns(scheme: str, config: EvaluationConfig) -> dict[str, str | None]:
+    """Say in a row how a scheme carried features.
+
+    Args:
+        scheme: Its name.
+        config: What is measured.
+
+    Returns:
+        The columns; None where a scheme has no such choice.
+    """
+    uses_motion, fuses = scheme.endswith("-mv"), scheme == "interp-mv"
+    # A chain forgets where things came from.
+    unseen = config.unseen if config.propagation == "composed" else "border"
+    return {
+        "propagation": config.propagation if uses_motion else None,
+        "reversal": config.reversal if fuses else None,
+        "intra": config.intra if uses_motion else None,
+        "unseen": unseen if fuses else None,
+    }
+
+
 def encode_sequence(sequence: LabelledSequence, folder: Path, config: EvaluationConfig) -> Example:
     """Encode a sequence with a real encoder, and read it back with its side data.
 
@@ -185,10 +206,7 @@ def evaluate_stage(
                 "scheme": name,
                 "interval": interval,
                 "net": f"resnet{model.config.depth}",
-                "propagation": config.propagation if name.endswith("-mv") else None,
-                "reversal": config.reversal if name == "interp-mv" else None,
-                "intra": config.intra if name.endswith("-mv") else None,
-                "unseen": config.unseen if name == "interp-mv" else None,
+                **way_columns(name, config),
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),
                 "temporal_consistency": measured.consistency,

@@ -48,7 +48,14 @@ from jaxseg.checkpoints import Model, load_model
 from jaxseg.draw import grid_of_pictures, legend, overlay
 from jaxseg.files import replacing, write_text
 from jaxseg.nets import default_dtype, flownet_s
-from jaxseg.runner import Labeller, compile_scheme, delay_frames, keep_compilations, label_gops
+from jaxseg.runner import (
+    Labeller,
+    compile_scheme,
+    delay_frames,
+    delay_ms,
+    keep_compilations,
+    label_gops,
+)
 from jaxseg.schemes import Scheme
 
 Row: TypeAlias = dict[str, Any]
@@ -199,15 +206,15 @@ def accuracy_rows(
     frame_ms = times_ms[Unit(Variant("per-frame"), 1)]
     rows = []
     for unit, interval_ms in times_ms.items():
-        delay = delay_frames(schemes[unit.variant], unit.interval)
+        scheme = schemes[unit.variant]
         rows.append(
             {
                 "table": "accuracy",
                 **keys[unit],
                 **accuracy[unit]._asdict(),
                 **speed_columns(unit.interval, keyframe_ms=frame_ms, interval_ms=interval_ms),
-                "delay_frames": delay,
-                "delay_ms": 1000 * delay / rate,
+                "delay_frames": delay_frames(scheme, unit.interval),
+                "delay_ms": delay_ms(scheme, unit.interval, rate=rate),
             }
         )
     return rows

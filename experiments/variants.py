@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.evaluation import schemes_by_name
+from experiments.evaluation import schemes_by_name, way_columns
 from experiments.settings import EvaluationConfig, SettingsError
 from jaxseg.arrays import Params
 from jaxseg.checkpoints import Model
@@ -175,10 +175,7 @@ def key_of(unit: Unit, config: EvaluationConfig) -> dict[str, Any]:
         "flow": flow,
         "fusion": fusion,
         "interval": interval,
-        "propagation": config.propagation if scheme.endswith("-mv") else None,
-        "reversal": config.reversal if scheme == "interp-mv" else None,
-        "intra": config.intra if scheme.endswith("-mv") else None,
+        **way_columns(scheme, config),
     }
-    if fusion not in (None, "forward", "backward"):
-        key["unseen"] = config.unseen
-    return key
+    # Either map alone is what the other does not stand in for.
+    return key | {"unseen": "border"} if fusion in ("forward", "backward") else key

@@ -6,6 +6,8 @@ import pytest
 
 from experiments import propagation
 from experiments.propagation import Way, ways
+from experiments.settings import EvaluationConfig
+from experiments.variants import Unit, Variant, key_of
 from jaxseg.schemes import interp_mv, prop_mv
 from jaxseg.warping import CHAIN, COMPOSED, fill, negate, rest
 from tests import reference
@@ -51,6 +53,21 @@ def test_ways_are_what_they_are_called(scores_of):
     default = scores_of(interp_mv)
     best = scores_of(named[Way("interp-mv", "composed", "invert", "fill", "other")])
     np.testing.assert_array_equal(best, default)
+
+
+@pytest.mark.parametrize(
+    ("variant", "propagation", "unseen"),
+    [
+        (Variant("interp-mv", fusion="max"), "composed", "other"),
+        (Variant("interp-mv", fusion="max"), "chain", "border"),
+        (Variant("interp-mv", fusion="backward"), "composed", "border"),
+        (Variant("prop-mv"), "composed", None),
+        (Variant("prop-flow", flow="dis"), "composed", None),
+    ],
+)
+def test_a_row_says_what_was_done_not_what_was_asked_for(variant, propagation, unseen):
+    config = EvaluationConfig(propagation=propagation, unseen="other")
+    assert key_of(Unit(variant, 5), config)["unseen"] == unseen
 
 
 def test_without_a_trained_net_there_is_one_line(tmp_path, capfd):
