@@ -2,6 +2,7 @@
 
     python -m experiments.camvid
     python -m experiments.camvid --data-dir CAMVID --out runs/camvid
+    python -m experiments.camvid --data-dir CAMVID --recipe light
     python -m experiments.camvid --data-dir CAMVID --recipe paper --weights runs/cityscapes
 
 The first trains a small net on drawn streets and takes minutes on 2 cores.  The
@@ -11,7 +12,10 @@ frames of `val`; hours on 2 cores.  What to expect stands in
 experiments/results/camvid/resnet18-ladder/results.json.  CAMVID may also hold the
 original pictures and labels of 960x720, and films (see data/camvid/originals.py).
 
-The third is the recipe of Jain & Gonzalez 2018, for those originals: a ResNet-101 with
+The third trains a backbone with 44 channels in its stem instead of 64, hence half as many
+variables: the weights that ship with the package.
+
+The fourth is the recipe of Jain & Gonzalez 2018, for those originals: a ResNet-101 with
 deformable convolutions at stride 16, begun with the weights of a run of
 `experiments.cityscapes --recipe paper`, trained for 150 epochs with one whole picture on
 each of 4 GPUs (theirs were Tesla K80).  Expected, as the paper reports it on its test
@@ -45,6 +49,9 @@ from jaxseg.train import TrainConfig
 NET = NetConfig(num_classes=len(CAMVID.names), depth=18, output_stride=32, ladder_stride=4)
 
 REAL = Experiment(net=NET, train=TrainConfig(num_steps=2200))
+
+LIGHT = dataclasses.replace(REAL, net=dataclasses.replace(NET, width=44))
+"""Half as many variables: what ships with the package."""
 
 TRAINING_STILLS, EPOCHS = 367, 150
 
@@ -90,12 +97,14 @@ class CamvidOptions(Options):
         recipe: The settings that the options change.
     """
 
-    recipe: Literal["small", "paper"] = "small"
+    recipe: Literal["small", "light", "paper"] = "small"
 
     def __post_init__(self) -> None:
         """Refuse a recipe that is for real pictures without any."""
-        if self.recipe == "paper" and self.data_dir is None:
-            raise ValueError("the recipe 'paper' must be given CamVid's pictures by --data-dir")
+        if self.recipe != "small" and self.data_dir is None:
+            raise ValueError(
+                f"the recipe {self.recipe!r} must be given CamVid's pictures by --data-dir"
+            )
 
 
 def data_set(data_dir: Path | None) -> DataSet:
@@ -161,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     default = CamvidOptions(EMBEDDED, out=Path("runs/street"))
     if is_real:
         default = CamvidOptions(REAL, out=Path("runs/camvid"))
+    if chosen.recipe == "light":
+        default = CamvidOptions(LIGHT, out=Path("runs/camvid-light"))
     if chosen.recipe == "paper":
         default = CamvidOptions(PAPER, out=Path("runs/camvid-paper"))
     options = tyro.cli(CamvidOptions, args=words, default=default, description=__doc__)

@@ -244,7 +244,7 @@ def evaluate(
             {
                 "scheme": name,
                 "interval": interval,
-                "net": f"resnet{model.config.depth}",
+                "net": model.config.name,
                 **way_columns(name, config),
                 "miou": float(mean_iou(total)),
                 "miou_min": float(mean_iou(confusions[name, interval, "min"])),

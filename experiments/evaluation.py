@@ -205,7 +205,7 @@ def evaluate_stage(
             {
                 "scheme": name,
                 "interval": interval,
-                "net": f"resnet{model.config.depth}",
+                "net": model.config.name,
                 **way_columns(name, config),
                 "miou": float(mean_iou(measured.total)),
                 "miou_min": float(mean_iou(measured.farthest)),

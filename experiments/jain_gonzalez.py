@@ -353,7 +353,7 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
         "source": MEASURED,
         "data_set": footage.title,
         "is_dense": footage.is_dense,
-        "net": f"resnet{model.config.depth}",
+        "net": model.config.name,
         "height": height,
         "width": width,
     }

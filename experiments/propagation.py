@@ -148,7 +148,7 @@ def measure(options: Options) -> list[dict[str, Any]]:
                     {
                         **way._asdict(),
                         "interval": interval,
-                        "net": f"resnet{model.config.depth}",
+                        "net": model.config.name,
                         "miou": float(mean_iou(measured.total)),
                         "miou_min": float(mean_iou(measured.farthest)),
                         "temporal_consistency": measured.consistency,

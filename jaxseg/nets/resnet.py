@@ -189,11 +189,13 @@ class ResNet(nn.Module):
         deformable_groups: Groups of channels with offsets of their own in the deformable
             convolution of every block of the last stage: the 3x3 convolution of a
             bottleneck block, the second of a basic block.  0 for plain ones.
+        width: Channels of the stem and of the first stage's blocks; 64 in published nets.
     """
 
     depth: int
     output_stride: int
     deformable_groups: int = 0
+    width: int = 64
 
     @nn.compact
     def __call__(self, x: Features, *, train: bool) -> Sequence[Features]:
@@ -203,7 +205,7 @@ class ResNet(nn.Module):
             Maps at strides 4, 8, 16 and 32, none above `output_stride`.
         """
         block = BottleneckBlock if self.depth >= BOTTLENECK_DEPTH else BasicBlock
-        x = convolve(x, 64, size=7, stride=2, name="conv1")
+        x = convolve(x, self.width, size=7, stride=2, name="conv1")
         x = max_pool(nn.relu(normalize(x, name="bn1", train=train)))
         stages, reached, dilation = [], 4, 1
         last_stage = len(NUM_BLOCKS[self.depth]) - 1
@@ -216,7 +218,7 @@ class ResNet(nn.Module):
                     dilation *= 2
             for index in range(num_blocks):
                 x = block(
-                    channels=64 * 2**stage,
+                    channels=self.width * 2**stage,
                     stride=stride if index == 0 else 1,
                     dilations=(previous if index == 0 else dilation, dilation),
                     deformable_groups=self.deformable_groups if stage == last_stage else 0,

@@ -36,6 +36,8 @@ class NetConfig:
         num_void: Score channels (0 or 1) that follow the classes in training, for the
             pixels of none of them, and are never predicted; the variables are those of
             a net that takes void for one more class.
+        width: Channels of the backbone's stem, with which all its stages grow and shrink;
+            64 in published nets.
     """
 
     num_classes: int
@@ -46,6 +48,12 @@ class NetConfig:
     deformable_groups: int = 0
     freeze_batch_norm: bool = False
     num_void: int = 0
+    width: int = 64
+
+    @property
+    def name(self) -> str:
+        """The backbone in one word, such as "resnet18" or, with 44 channels, "resnet18-44"."""
+        return f"resnet{self.depth}" + (f"-{self.width}" if self.width != 64 else "")
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -68,6 +76,8 @@ class NetConfig:
             )
         if self.num_void not in (0, 1):
             raise ValueError(f"num_void is {self.num_void}, but must be 0 or 1")
+        if self.width < 4 or self.width % 4:
+            raise ValueError(f"width is {self.width}, but must be a positive multiple of 4")
 
 
 def deformable_deeplab(num_classes: int, *, depth: int = 101) -> NetConfig:
@@ -136,7 +146,11 @@ class _FeatureNet(nn.Module):
         x = ((frames.astype(jnp.float32) - mean) / std).astype(self.dtype)
         config = self.config
         backbone = ResNet(
-            config.depth, config.output_stride, config.deformable_groups, name="backbone"
+            config.depth,
+            config.output_stride,
+            config.deformable_groups,
+            config.width,
+            name="backbone",
         )
         stages = backbone(x, train=train)
         if not config.ladder_stride:
