@@ -50,8 +50,8 @@ NET = NetConfig(num_classes=len(CAMVID.names), depth=18, output_stride=32, ladde
 
 REAL = Experiment(net=NET, train=TrainConfig(num_steps=2200))
 
-LIGHT = dataclasses.replace(REAL, net=dataclasses.replace(NET, width=44))
-"""Half as many variables: what ships with the package."""
+LIGHT = Experiment(net=dataclasses.replace(NET, width=44), train=TrainConfig(num_steps=1400))
+"""Half as many variables, and fewer steps: what ships with the package."""
 
 TRAINING_STILLS, EPOCHS = 367, 150
 
