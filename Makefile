@@ -47,7 +47,7 @@ constraints: ## pin anew what the tests run with (needs python3.11 and python3.1
 	mkdir -p build
 	for version in 3.11 3.12; do \
 	  python$$version -m venv --clear build/venv-$$version && \
-	  build/venv-$$version/bin/python -m pip install --quiet '.[train,plot,dev]' && \
+	  build/venv-$$version/bin/python -m pip install --quiet '.[train,dev]' && \
 	  build/venv-$$version/bin/python -m pip freeze --exclude jaxseg | LC_ALL=C sort > build/$$version.txt \
 	  || exit 1; done
 	( sed '/^#/!d' constraints.txt; ( cd build; export LC_ALL=C; \
@@ -63,11 +63,11 @@ clean: ## remove the environment, the caches and what was built; keeps runs/
 # The stamps: set-up runs again only when what is to be installed has changed.
 # The demo needs neither TensorFlow nor the tools, so its set-up is the shorter.
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP) --constraint constraints.txt --editable '.[plot]'
+	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP) --constraint constraints.txt --editable '.[train,plot,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@ $(DEMO)
 
 # The peers are large, and pinned by nobody: the versions stand in the results.

@@ -2,37 +2,10 @@
 
 A heavy net runs on keyframes only; the codec's motion vectors carry its features
 to the frames between.  `jaxseg.codec` (video files) needs PyAV and is imported
-only where it is used.
+only where it is used.  So is every name here, which
+`__init__.pyi` lists: `import jaxseg` itself imports nothing.
 """
 
-from jaxseg.arrays import Clip, CodedFrame, Gop, PictureType
-from jaxseg.checkpoints import load_model
-from jaxseg.nets import Net, NetConfig, segmenter
-from jaxseg.runner import label_clip, segment, stream
-from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_flow, prop_mv
-from jaxseg.warping import compose, fill, invert, propagate, warp
+import lazy_loader
 
-__all__ = [
-    "Clip",
-    "CodedFrame",
-    "Gop",
-    "Net",
-    "NetConfig",
-    "PictureType",
-    "Scheme",
-    "compose",
-    "copy_last",
-    "fill",
-    "interp_mv",
-    "invert",
-    "label_clip",
-    "load_model",
-    "per_frame",
-    "prop_flow",
-    "prop_mv",
-    "propagate",
-    "segment",
-    "segmenter",
-    "stream",
-    "warp",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Params
 from jaxseg.classes import Classes
+from jaxseg.errors import InputError
 from jaxseg.files import write_text
 from jaxseg.nets import Net, NetConfig, default_dtype, segmenter
 
@@ -25,7 +26,7 @@ NO_EXTRAS: Mapping[str, str] = MappingProxyType({})
 """Of a net with nothing learned beside it."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that cannot be used; the message says why and what to do."""
 
 

@@ -1,36 +1,49 @@
-"""`jaxseg segment`: a video in, the same video with its labels drawn over it out."""
+"""Label every frame of a video and draw the labels over it."""
 
+import argparse
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from jaxseg import codec
-from jaxseg.arrays import CodedFrame
-from jaxseg.checkpoints import Model, load_model
-from jaxseg.draw import overlay
-from jaxseg.fusion import LEARNED
-from jaxseg.nets import Net
-from jaxseg.runner import keep_compilations, segment
-from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
+from jaxseg.cli.settings import Settings, add_settings, maker_of, settings_of
 
-MAKE_SCHEME = {
-    "per-frame": per_frame,
-    "copy-last": copy_last,
-    "prop-mv": prop_mv,
-    "interp-mv": interp_mv,
-}
+if TYPE_CHECKING:
+    from jaxseg.arrays import CodedFrame
 
 
-def segment_file(
-    video: Path, output: Path, *, checkpoint: Path, scheme: str, interval: int
-) -> None:
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the command's words.
+
+    Args:
+        parser: Its own.
+    """
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="an H.264 or MPEG-4 file")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="the video to write (.mp4)"
+    )
+    add_settings(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do the work.
+
+    Args:
+        options: What was parsed.
+
+    Returns:
+        The exit code.
+    """
+    segment_file(options.video, options.output, settings_of(options))
+    return 0
+
+
+def segment_file(video: Path, output: Path, settings: Settings) -> None:
     """Label every frame of a file and write the overlay, in constant memory.
 
     A stream whose vectors are ambiguous (B-frames, several references) is
@@ -39,19 +52,24 @@ def segment_file(
     Args:
         video: The file to read.
         output: The video to write; appears only once it is complete.
-        checkpoint: A run's folder.
-        scheme: A key of `MAKE_SCHEME`.
-        interval: Frames from one keyframe to the next.
+        settings: How it is labelled.
 
     Raises:
         CheckpointError: If the folder holds no model.
         CodecError: If the video cannot be read or the output written.
     """
+    from tqdm import tqdm
+
+    from jaxseg import codec
+    from jaxseg.checkpoints import load_model
+    from jaxseg.draw import overlay
+    from jaxseg.runner import keep_compilations, segment
+
     keep_compilations()
     facts = codec.probe(video)
     if video.resolve() == output.resolve():
         raise codec.CodecError(f"{output}: is the input itself; give another name by -o")
-    model = load_model(checkpoint)
+    model = load_model(settings.checkpoint)
     with ExitStack() as stack:
         # First of all, because it tells whether the output can be written.
         writer = stack.enter_context(
@@ -70,8 +88,8 @@ def segment_file(
             _keeping_pixels(codec.read_frames(video), pixels),
             model.net,
             model.params,
-            make_scheme=maker_of(scheme, model),
-            interval=interval,
+            make_scheme=maker_of(settings.scheme, model),
+            interval=settings.interval,
         )
         for one in tqdm(
             labels, total=facts.num_frames, unit="frame", disable=None, dynamic_ncols=True
@@ -79,24 +97,9 @@ def segment_file(
             writer.write(np.asarray(overlay(pixels.popleft(), one, palette=model.classes.palette)))
 
 
-def maker_of(scheme: str, model: Model) -> Callable[[Net], Scheme]:
-    """Choose a scheme's constructor, with the fusion that the model has learned for it.
-
-    Args:
-        scheme: A key of `MAKE_SCHEME`.
-        model: The model.
-
-    Returns:
-        Makes the scheme of a net.
-    """
-    if scheme == "interp-mv" and "fusion" in model.extras:
-        return partial(interp_mv, fusion=LEARNED[model.extras["fusion"]])
-    return MAKE_SCHEME[scheme]
-
-
 def _keeping_pixels(
-    frames: Iterable[CodedFrame], pixels: deque[np.ndarray]
-) -> Iterator[CodedFrame]:
+    frames: "Iterable[CodedFrame]", pixels: deque[np.ndarray]
+) -> "Iterator[CodedFrame]":
     """Remember each frame's pixels until its labels come, an interval or two later."""
     for frame in frames:
         pixels.append(frame.rgb())

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+from jaxseg.errors import InputError
+
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
@@ -11,7 +13,7 @@ FULL = {
 }
 
 
-class CodecError(ValueError):
+class CodecError(InputError):
     """A video cannot be read or written: one line that names the file and the way out."""
 
 

@@ -4,11 +4,10 @@ import pytest
 
 from jaxseg.checkpoints import Model
 from jaxseg.classes import CAMVID
-from jaxseg.cli import SCHEMES
-from jaxseg.cli.segment import MAKE_SCHEME, maker_of
+from jaxseg.cli.settings import SCHEMES, maker_of
 from jaxseg.fusion import CONV, CONV_BEFORE
 from jaxseg.nets import NetConfig, segmenter
-from jaxseg.schemes import interp_mv, prop_mv
+from jaxseg.schemes import interp_mv, per_frame, prop_mv
 
 CONFIG = NetConfig(len(CAMVID.names))
 
@@ -18,7 +17,9 @@ def model(**extras: str) -> Model:
 
 
 def test_every_scheme_that_is_offered_is_there():
-    assert tuple(MAKE_SCHEME) == tuple(SCHEMES)
+    made = {name: maker_of(name, model()) for name in SCHEMES}
+    assert len(set(made.values())) == len(SCHEMES)
+    assert made["per-frame"] is per_frame
     assert maker_of("interp-mv", model(flow="flownet-s")) is interp_mv
 
 

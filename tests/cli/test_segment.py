@@ -4,23 +4,19 @@ import functools
 import os
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import av
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg import codec
-from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
-from jaxseg.classes import Classes
-from jaxseg.cli import SCHEMES, main
-from jaxseg.nets import NetConfig, segmenter
+from jaxseg.checkpoints import load_model
+from jaxseg.cli import main
+from jaxseg.cli.settings import SCHEMES
+from tests.films import draw_frames, encode_as
 
-CONFIG = NetConfig(num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16)
-CLASSES = Classes(("sky", "road", "car"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+CLASSES = ((250, 0, 0), (0, 250, 0), (0, 0, 250))
 
 ON_A_FULL_DISK = """
 import resource, signal, sys
@@ -32,57 +28,12 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def draw_frames(count: int) -> list[np.ndarray]:
-    """Draw frames of 64x48 that no encoder makes very small, each two pixels further right."""
-    rng = np.random.default_rng(0)
-    wide = rng.integers(60, 200, (48, 64 + 2 * count, 3), dtype=np.uint8)
-    return [wide[:, 2 * (count - i) :][:, :64] for i in range(count)]
-
-
-def encode_as(encoder: str, path, frames, **options: str) -> None:
-    with av.open(path, "w") as container:
-        stream = container.add_stream(encoder, rate=25, options=options)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A run's folder with a net of random weights."""
-    folder = tmp_path_factory.mktemp("run")
-    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
-    shapes = jax.eval_shape(segmenter(CONFIG).init, jax.random.key(0), frame)
-    rng = np.random.default_rng(0)
-
-    def draw(leaf):
-        spread = 0.1 if leaf.ndim == 1 else np.prod(leaf.shape[:-1]) ** -0.5
-        mean = float(leaf.ndim == 1)  # Variances must be positive.
-        return (mean + spread * rng.standard_normal(leaf.shape)).astype(np.float32)
-
-    write_model_card(folder, CONFIG, CLASSES)
-    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
-        checkpoints.save(1, jax.tree.map(draw, shapes), {"step": np.ones(1)}, metrics={"miou": 0.5})
-    return folder
-
-
 @pytest.fixture(autouse=True, scope="module")
 def loading_once():
     """Load the model for the first test, and keep it for the others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxseg.cli.segment.load_model", functools.cache(load_model))
+        patch.setattr("jaxseg.checkpoints.load_model", functools.cache(load_model))
         yield
-
-
-@pytest.fixture
-def place(tmp_path):
-    """A folder of its own for what the command writes."""
-    folder = tmp_path / "place"
-    folder.mkdir()
-    return folder
 
 
 def call(video, output, checkpoint, *words: str) -> int:
@@ -115,7 +66,7 @@ def test_every_frame_is_labelled(checkpoint, place, tmp_path, scheme):
     assert_like_its_input(output, num_frames=7)
     before, after = (codec.load(path).frames.astype(int) for path in (video, output))
     # Each pixel is halfway between the frame and the colour of one of the classes.
-    halfway = (before[..., None, :] + np.array(CLASSES.palette)) / 2
+    halfway = (before[..., None, :] + np.array(CLASSES)) / 2
     distance = np.abs(after[..., None, :] - halfway).mean(axis=-1).min(axis=-1)
     assert distance.mean() < 20
     assert np.abs(after - before).mean() > 20

@@ -1,0 +1,44 @@
+"""What the tests of the command share: a model that is loaded once, and a place to write to."""
+
+from contextlib import closing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.checkpoints import Checkpoints, write_model_card
+from jaxseg.classes import Classes
+from jaxseg.nets import NetConfig, segmenter
+
+CONFIG = NetConfig(
+    num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16, width=8
+)
+CLASSES = Classes(("sky", "road", "car"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A run's folder with a net of random weights."""
+    folder = tmp_path_factory.mktemp("run")
+    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+    shapes = jax.eval_shape(segmenter(CONFIG).init, jax.random.key(0), frame)
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        spread = 0.1 if leaf.ndim == 1 else np.prod(leaf.shape[:-1]) ** -0.5
+        mean = float(leaf.ndim == 1)  # Variances must be positive.
+        return (mean + spread * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+    write_model_card(folder, CONFIG, CLASSES)
+    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        checkpoints.save(1, jax.tree.map(draw, shapes), {"step": np.ones(1)}, metrics={"miou": 0.5})
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder of its own for what the command writes."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
