@@ -39,8 +39,9 @@ from benchmarks.inputs import NUM_CLASSES, moving_scene, net_as_used, random_par
 from benchmarks.peers import find
 from experiments.timing import time_in_turn
 from jaxseg.arrays import CodedFrame, Gop, Labels, Params
+from jaxseg.intervals import cut_into_gops, prefetch
 from jaxseg.nets import Net, NetConfig
-from jaxseg.runner import Labeller, compile_scheme, cut_into_gops, label_gops, prefetch
+from jaxseg.runner import Labeller, compile_scheme, label_gops
 from jaxseg.schedules import fixed
 from jaxseg.schemes import Scheme, copy_last, interp_mv, per_frame, prop_mv
 

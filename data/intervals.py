@@ -92,7 +92,7 @@ def interval_batch(
         examples: Clips; a lazy sequence is asked for one example after another.
         config: How to augment.
         max_interval: Frames of the longest interval, `t`; shorter ones, from 2, are
-            padded as `jaxseg.runner.cut_into_gops` pads them.
+            padded as `jaxseg.intervals.cut_into_gops` pads them.
         batch_size: Intervals a batch.
         seed: Of order, choice and augmentation.
         step: Which batch, from 0.

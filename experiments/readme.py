@@ -1,10 +1,11 @@
-"""Put measured tables into the README: `python -m experiments.readme`.
+"""Put measured tables into the README and the documentation: `python -m experiments.readme`.
 
 A block `<!-- table: FILE | columns | keep -->` ... `<!-- end -->` gets the rows of
 a results file, those whose columns have the given values, so that no number there
 is written by hand.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -19,11 +20,21 @@ BLOCK = re.compile(
 )
 
 
-def fill_tables(text: str, *, root: Path = ROOT) -> str:
+def list_pages() -> list[Path]:
+    """List the pages for people: the README and the documentation's.
+
+    Returns:
+        Their paths.
+    """
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def fill_tables(text: str, *, folder: Path = ROOT, root: Path = ROOT) -> str:
     """Fill every block of a page from its results file.
 
     Args:
         text: The page.
+        folder: Where the page lies, to which its links are relative.
         root: The folder to which the blocks' files are relative.
 
     Returns:
@@ -39,8 +50,9 @@ def fill_tables(text: str, *, root: Path = ROOT) -> str:
             if all(str(row.get(key)) in values.split(",") for key, values in wanted.items())
         ]
         origin = results.provenance
+        link = Path(os.path.relpath(root / block["file"], folder)).as_posix()
         note = (
-            f"\nFrom [{block['file']}]({block['file']}): {origin['date'][:10]}, "
+            f"\nFrom [{block['file']}]({link}): {origin['date'][:10]}, "
             f"commit {origin['commit'][:12]}, {origin['machine']['cpu']} "
             f"({origin['machine']['num_cores']} cores), `{origin['command']}`.\n"
         )
@@ -51,13 +63,13 @@ def fill_tables(text: str, *, root: Path = ROOT) -> str:
 
 
 def main() -> int:
-    """Rewrite the README.
+    """Rewrite the pages.
 
     Returns:
         The exit code.
     """
-    path = ROOT / "README.md"
-    path.write_text(fill_tables(path.read_text()))
+    for path in list_pages():
+        path.write_text(fill_tables(path.read_text(), folder=path.parent))
     return 0
 
 

@@ -16,8 +16,9 @@ from data.examples import DataError, Example
 from experiments.evaluation import clip_of
 from jaxseg.arrays import Clip, Gop
 from jaxseg.checkpoints import Model
+from jaxseg.intervals import cut_into_gops, frames_of_clip, prefetch
 from jaxseg.metrics import confusion_matrix
-from jaxseg.runner import Labeller, cut_into_gops, frames_of_clip, label_gops, prefetch
+from jaxseg.runner import Labeller, label_gops
 
 K = TypeVar("K", bound=Hashable)
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxseg.arrays import Clip, Features, Frames, Gop, Params
 from jaxseg.geometry import padded_size
+from jaxseg.intervals import cut_into_gops, frames_of_clip
 from jaxseg.nets import Net
-from jaxseg.runner import Labeller, cut_into_gops, frames_of_clip
+from jaxseg.runner import Labeller
 from jaxseg.schedules import fixed
 
 MIN_REPEATS, MAX_REPEATS, ENOUGH_SECONDS = 4, 20, 0.5

@@ -1,6 +1,6 @@
 from .arrays import Clip, CodedFrame, Gop, PictureType
-from .checkpoints import load_model
 from .nets import Net, NetConfig, segmenter
+from .pretrained import load
 from .runner import label_clip, segment, stream
 from .schemes import Scheme, copy_last, interp_mv, per_frame, prop_flow, prop_mv
 from .warping import compose, fill, invert, propagate, warp
@@ -19,7 +19,7 @@ __all__ = [
     "interp_mv",
     "invert",
     "label_clip",
-    "load_model",
+    "load",
     "per_frame",
     "prop_flow",
     "prop_mv",

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -197,19 +198,68 @@ class Checkpoints:
         self._checkpointer.close()
 
 
+def flatten(tree: Any) -> dict[str, Any]:
+    """List a tree's leaves by their path.
+
+    Args:
+        tree: Of variables, or of whatever stands for them.
+
+    Returns:
+        The leaves, by names such as "params.project.conv.kernel".
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a tree of leaves: the inverse of `flatten` for trees of dicts.
+
+    Args:
+        leaves: By their path.
+
+    Returns:
+        Nested dicts.
+    """
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *path, last = name.split(".")
+        branch = tree
+        for key in path:
+            branch = branch.setdefault(key, {})
+        branch[last] = leaf
+    return tree
+
+
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """List the shapes of a tree's leaves by their path."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-        for path, leaf in leaves
-    }
+    return {name: tuple(leaf.shape) for name, leaf in flatten(tree).items()}
 
 
 def _goodness(metrics: Mapping[str, float]) -> float:
     """Rank a state; one whose "miou" is not known comes last."""
     miou = metrics.get("miou", math.nan)
     return -1.0 if math.isnan(miou) else miou
+
+
+def model_card(
+    config: NetConfig, classes: Classes, *, extras: Mapping[str, str] = NO_EXTRAS
+) -> dict[str, Any]:
+    """Describe a model, for JSON.
+
+    Args:
+        config: What the net is made of.
+        classes: Names and colours of its classes.
+        extras: What is learned beside the net, by its entry in `params["params"]`, such as
+            `{"fusion": "conv"}`.
+
+    Returns:
+        What `read_model_card` understands.
+    """
+    card: dict[str, Any] = {
+        "net": dataclasses.asdict(config),
+        "classes": dataclasses.asdict(classes),
+    }
+    return card | {"extras": dict(extras)} if extras else card
 
 
 def write_model_card(
@@ -225,16 +275,43 @@ def write_model_card(
         folder: A run's folder.
         config: What the net is made of.
         classes: Names and colours of its classes.
-        extras: What is learned beside the net, by its entry in `params["params"]`, such as
-            `{"fusion": "conv"}`.
+        extras: As in `model_card`.
     """
-    card: dict[str, Any] = {
-        "net": dataclasses.asdict(config),
-        "classes": dataclasses.asdict(classes),
-    }
-    if extras:
-        card["extras"] = dict(extras)
+    card = model_card(config, classes, extras=extras)
     write_text(Path(folder) / "model.json", json.dumps(card, indent=1) + "\n")
+
+
+def read_model_card(path: Traversable) -> tuple[Model, dict[str, Any]]:
+    """Build the net that a card describes.
+
+    Args:
+        path: A JSON file that begins as `model_card` does; there is such a file.
+
+    Returns:
+        The model, with the shapes of the net's own variables for params, and the card.
+
+    Raises:
+        CheckpointError: If it is no card.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        config = NetConfig(**card["net"])
+        classes = Classes(
+            names=tuple(card["classes"]["names"]),
+            palette=tuple((r, g, b) for r, g, b in card["classes"]["palette"]),
+        )
+        extras = dict(card.get("extras", {}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: is no model card ({error}); train again") from error
+    if len(classes.names) != config.num_classes:
+        raise CheckpointError(
+            f"{path}: names {len(classes.names)} classes, but the net tells "
+            f"{config.num_classes} apart; train again"
+        )
+    net = segmenter(config, dtype=default_dtype())
+    frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), frame)
+    return Model(net, shapes, config, classes, extras), card
 
 
 def load_model(folder: str | Path) -> Model:
@@ -256,21 +333,7 @@ def load_model(folder: str | Path) -> Model:
         raise CheckpointError(
             f"{folder}: holds no model.json; give the folder that training wrote with --out"
         )
-    try:
-        card = json.loads(card_path.read_text())
-        config = NetConfig(**card["net"])
-        classes = Classes(
-            names=tuple(card["classes"]["names"]),
-            palette=tuple((r, g, b) for r, g, b in card["classes"]["palette"]),
-        )
-        extras = dict(card.get("extras", {}))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{card_path}: is no model card ({error}); train again") from error
-    if len(classes.names) != config.num_classes:
-        raise CheckpointError(
-            f"{card_path}: names {len(classes.names)} classes, but the net tells "
-            f"{config.num_classes} apart; train again"
-        )
+    model, _ = read_model_card(card_path)
     none_yet = CheckpointError(f"{folder}: has no checkpoint yet; let training reach its first one")
     if not (folder / "checkpoints").is_dir():
         raise none_yet
@@ -278,9 +341,6 @@ def load_model(folder: str | Path) -> Model:
         step = checkpoints.best()
         if step is None:
             raise none_yet
-        net = segmenter(config, dtype=default_dtype())
-        frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
-        template = jax.eval_shape(net.init, jax.random.key(0), frame)
-        learned = {**template["params"], **checkpoints.extras(step, extras)}
-        params = checkpoints.restore(step, params={**template, "params": learned})["params"]
-    return Model(net, params, config, classes, extras)
+        learned = {**model.params["params"], **checkpoints.extras(step, model.extras)}
+        params = checkpoints.restore(step, params={**model.params, "params": learned})["params"]
+    return model._replace(params=params)

@@ -2,20 +2,21 @@
 
 A confusion matrix is a plain `[k, k]` int64 array on the host, rows the truth and
 columns the prediction; the matrix of two sets of frames is the sum of theirs.  Batch
-axes before it (`[d, k, k]`, one matrix a distance to the keyframe) come free.
+axes before it (`[d, k, k]`, one matrix a distance to the keyframe) come free.  Where the
+truth is known only up to its probabilities, the counts are expected ones, in float64.
 """
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float, Float64, Int64, Integer
 from numpy.typing import ArrayLike
 
 from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Inter, Labels, Motion
 from jaxseg.geometry import motion_grid_size
 
-Confusion: TypeAlias = Int64[np.ndarray, "*b k k"]
+Confusion: TypeAlias = Int64[np.ndarray, "*b k k"] | Float64[np.ndarray, "*b k k"]
 Share: TypeAlias = Float64[np.ndarray | np.float64, "*b"]
 
 
@@ -94,6 +95,40 @@ def confusion_by_distance(
             truth, predicted, num_classes=num_classes, ignore_label=ignore_label
         )
     return confusion
+
+
+def expected_confusion(
+    posterior: Float[Array, "*b k"], predictions: Integer[Array, "*b"]
+) -> Float64[np.ndarray, "k k"]:
+    """Count how often each class is expected to have been taken for each, without labels.
+
+    Args:
+        posterior: `[*b, k]`, the probability that a pixel is of each class.
+        predictions: `[*b]`, the classes predicted, in 0..k-1.
+
+    Returns:
+        `[k, k]` float64, rows the truth, columns the prediction: the mean of
+        `confusion_matrix` over truths drawn from the posterior.  Its sum is the number of
+        pixels, and the matrices of parts add up to that of the whole.
+
+    Raises:
+        ValueError: If the shapes differ, or a prediction is of an unknown class.
+    """
+    shares, predicted = np.asarray(posterior), np.asarray(predictions)
+    if shares.shape[:-1] != predicted.shape:
+        raise ValueError(
+            f"the posterior is of {shares.shape[:-1]} pixels but the predictions of "
+            f"{predicted.shape}; give one distribution a pixel"
+        )
+    num_classes = shares.shape[-1]
+    _check_classes("predictions", predicted, num_classes, "")
+    columns = predicted.ravel()
+    return np.stack(
+        [
+            np.bincount(columns, weights=shares[..., label].ravel(), minlength=num_classes)
+            for label in range(num_classes)
+        ]
+    )
 
 
 def class_iou(confusion: Confusion) -> Float64[np.ndarray, "*b k"]:

@@ -3,18 +3,19 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxseg.arrays import Clip, CodedFrame, Gop, Labels, Params, PictureType, Scores
+from jaxseg.arrays import Clip, CodedFrame, Gop, Labels, Params, Scores
+from jaxseg.intervals import cut_into_gops, frames_of_clip, prefetch
 from jaxseg.nets import Net, predict_labels
-from jaxseg.schedules import ScheduleFn, fixed
+from jaxseg.schedules import fixed
 from jaxseg.schemes import Scheme, interp_mv
 
 T = TypeVar("T")
@@ -36,115 +37,6 @@ class Labeller(NamedTuple):
     step: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     steps: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     reads_all_frames: bool
-
-
-def frames_of_clip(clip: Clip) -> Iterator[CodedFrame]:
-    """Walk through a clip as if it were being read from its file.
-
-    Args:
-        clip: With frames.
-
-    Yields:
-        Its frames in order; times are in frames.
-
-    Raises:
-        ValueError: If the clip was read without frames.
-    """
-    if clip.frames is None:
-        raise ValueError("the clip was read without frames; read it with frames='rgb'")
-    for index, frame in enumerate(clip.frames):
-        yield CodedFrame(
-            index=index,
-            time=float(index),
-            picture_type=PictureType(int(clip.picture_types[index])),
-            is_cut=bool(clip.is_cut[index]),
-            motion=clip.motion[index],
-            inter=clip.inter[index],
-            residual=None if clip.residual is None else clip.residual[index],
-            rgb=partial(np.asarray, frame),
-        )
-
-
-def cut_into_gops(
-    frames: Iterable[CodedFrame],
-    *,
-    schedule: ScheduleFn,
-    max_length: int,
-    reads_all_frames: bool = False,
-    looks_ahead: bool = True,
-    phase: int = 0,
-) -> Iterator[Gop]:
-    """Cut a video into intervals, each from a keyframe to the next.
-
-    Only the pixels that a scheme reads are ever converted.  The first frame is a
-    keyframe whatever the schedule says.  Where a keyframe is an I-frame, whose
-    step back the codec does not give, that of the frame before is taken.
-
-    Args:
-        frames: In the order in which they are shown.
-        schedule: Which of them are keyframes.
-        max_length: Frames of the longest interval, `t`; shorter ones are padded.
-        reads_all_frames: Whether a scheme reads every frame's pixels.
-        looks_ahead: Whether a scheme reads what leads to the next keyframe.  If not,
-            an interval of full length comes with its own last frame, as if the video
-            ended there, and does not wait for the next keyframe.
-        phase: Frames of the first interval, at most, so that the grid of keyframes
-            can be shifted; 0 for a whole one.
-
-    Yields:
-        Intervals `[t, ...]` in order, in constant memory.
-
-    Raises:
-        ValueError: If the phase is longer than an interval.
-        Exception: Whatever `frames` raises, after the interval so far.
-    """
-    pixels: list[np.ndarray] = []
-    steps: list[tuple[np.ndarray, np.ndarray]] = []
-    num_since_key, limit = 0, phase or max_length
-    if not 0 <= phase <= max_length:
-        raise ValueError(f"phase is {phase}, but must be between 0 and max_length, {max_length}")
-
-    def close(next_frame: np.ndarray | None, *, is_linked: bool) -> Gop:
-        num_frames = max_length if reads_all_frames else 1
-        stored = [*pixels, *[pixels[-1]] * (num_frames - len(pixels))]
-        length = len(steps) if next_frame is not None else len(steps) + 1
-        still = np.zeros_like(frame.motion), np.ones_like(frame.inter)
-        padded = [*steps, *[still] * (max_length - len(steps))]
-        motion, inter = (np.stack(parts) for parts in zip(*padded, strict=True))
-        return Gop(
-            frames=np.stack(stored),
-            motion=motion,
-            inter=inter,
-            next_frame=pixels[0] if next_frame is None else next_frame,
-            length=np.asarray(length, np.int32),
-            is_linked=np.asarray(is_linked),
-        )
-
-    failure: Exception | None = None
-    try:
-        for frame in frames:
-            if pixels:
-                num_since_key += 1
-                is_intra = frame.picture_type == PictureType.INTRA
-                steps.append(steps[-1] if is_intra and steps else (frame.motion, frame.inter))
-                is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
-                if is_key or len(steps) == limit:
-                    next_frame = frame.rgb()
-                    yield close(next_frame, is_linked=not frame.is_cut)
-                    pixels, steps, num_since_key, limit = [next_frame], [], 0, max_length
-                elif reads_all_frames:
-                    pixels.append(frame.rgb())
-            else:
-                pixels = [frame.rgb()]
-            if not looks_ahead and len(steps) == limit - 1:
-                yield close(None, is_linked=False)
-                pixels, steps, num_since_key, limit = [], [], 0, max_length
-    except Exception as error:
-        failure = error
-    if pixels:
-        yield close(None, is_linked=False)
-    if failure is not None:
-        raise failure
 
 
 def scan(scheme: Scheme, params: Params, gops: Gop) -> Scores:
@@ -206,33 +98,6 @@ def keep_compilations() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(caches) / "jaxseg"))
-
-
-def prefetch(items: Iterable[T], *, num_ahead: int = 2) -> Iterator[T]:
-    """Take items out of an iterator before they are needed, in a thread of its own.
-
-    Decoding and array arithmetic let other threads run meanwhile.
-
-    Args:
-        items: What takes time to make; it is only ever used by that thread.
-        num_ahead: Items to hold, at most.
-
-    Yields:
-        The items, in order.
-
-    Raises:
-        Exception: Whatever `items` raises, after the items before it.
-    """
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        iterator = iter(items)
-        ahead = deque(pool.submit(next, iterator, end) for _ in range(num_ahead))
-        try:
-            while (item := ahead.popleft().result()) is not end:
-                ahead.append(pool.submit(next, iterator, end))
-                yield cast(T, item)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def label_gops(
@@ -311,6 +176,73 @@ def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         raise failure
 
 
+def cut_for_scheme(scheme: Scheme, frames: Iterable[CodedFrame], *, interval: int) -> Iterator[Gop]:
+    """Cut a video at keyframes a fixed distance apart, as a scheme reads it.
+
+    Args:
+        scheme: The scheme.
+        frames: In the order in which they are shown.
+        interval: Frames from one keyframe to the next.
+
+    Returns:
+        An iterator of intervals, as `cut_into_gops` gives them.
+    """
+    return cut_into_gops(
+        frames,
+        schedule=fixed(interval),
+        max_length=interval,
+        reads_all_frames=scheme.reads_all_frames,
+        looks_ahead=scheme.looks_ahead,
+    )
+
+
+def label_intervals(
+    video: str | Path | Iterable[CodedFrame],
+    net: Net,
+    params: Params,
+    *,
+    make_scheme: Callable[[Net], Scheme] = interp_mv,
+    interval: int = 5,
+    num_at_once: int = 1,
+    num_pending: int = 1,
+) -> Iterator[UInt8[np.ndarray, "t H W"]]:
+    """Label a video, one interval after another, in constant memory.
+
+    A file whose vectors are not exact is encoded anew on the way, silently; the labels
+    are of the pictures as they were.  `codec.open_source(video).why` tells the reasons.
+
+    Args:
+        video: A file, a camera, an address or "-", as `codec.open_source` takes them; or
+            coded frames.
+        net: The net.
+        params: Its variables.
+        make_scheme: A scheme's constructor, from `jaxseg.schemes`.
+        interval: Frames from one keyframe to the next.
+        num_at_once: Intervals to compute together; see `label_gops`.
+        num_pending: Computations to begin ahead; see `label_gops`.
+
+    Yields:
+        `[t, H, W]` uint8, the labels of each interval; its first frame is the keyframe.
+
+    Raises:
+        jaxseg.codec.CodecError: If the video cannot be read; the frames before any
+            damage come first.
+    """
+    with _opened(video) as frames:
+        first = next(frames, None)
+        if first is None:
+            return
+        height, width = first.rgb().shape[:2]
+        scheme = make_scheme(net)
+        labeller = compile_scheme(net, scheme, height=height, width=width)
+        gops = prefetch(cut_for_scheme(scheme, chain([first], frames), interval=interval))
+        # The thread that reads has to end before the video is closed.
+        with closing(gops):
+            yield from label_gops(
+                labeller, params, gops, num_at_once=num_at_once, num_pending=num_pending
+            )
+
+
 def segment(
     video: str | Path | Iterable[CodedFrame],
     net: Net,
@@ -322,8 +254,11 @@ def segment(
 ) -> Iterator[UInt8[np.ndarray, "H W"]]:
     """Label every frame of a video, one after another, in constant memory.
 
+    A file whose vectors are not exact is encoded anew on the way; see `label_intervals`.
+
     Args:
-        video: A file, or coded frames.
+        video: A file, a camera, an address or "-", as `codec.open_source` takes them; or
+            coded frames.
         net: The net.
         params: Its variables.
         make_scheme: A scheme's constructor, from `jaxseg.schemes`.
@@ -334,16 +269,18 @@ def segment(
         `[H, W]` uint8, the labels of each frame.
 
     Raises:
-        jaxseg.codec.CodecError: If the file cannot be read; the frames before any
+        jaxseg.codec.CodecError: If the video cannot be read; the frames before any
             damage come first.
     """
-    if isinstance(video, str | Path):
-        from jaxseg import codec  # Needs av, which other uses of this room do not.
-
-        video = codec.read_frames(video)
-    yield from _label_frames(
-        video, net, params, make_scheme, interval, num_at_once=num_at_once, num_pending=1
-    )
+    for labels in label_intervals(
+        video,
+        net,
+        params,
+        make_scheme=make_scheme,
+        interval=interval,
+        num_at_once=num_at_once,
+    ):
+        yield from labels
 
 
 def stream(
@@ -360,8 +297,8 @@ def stream(
     next interval is there.  Here `delay_frames` says how long a frame waits, at most.
 
     Args:
-        frames: Coded frames as they come, such as `codec.read_frames` of a camera's
-            address.  A thread of its own waits for them and goes on reading, at most two
+        frames: Coded frames as they come, such as those of `codec.open_source` of a
+            camera.  A thread of its own waits for them and goes on reading, at most two
             intervals ahead, while labels are computed or used; closing the labels waits
             for the interval that it is reading.
         net: The net.
@@ -378,7 +315,10 @@ def stream(
     Source:
         Jain & Gonzalez 2018, section 3.5, the streaming setting.
     """
-    return _label_frames(frames, net, params, make_scheme, interval, num_at_once=1, num_pending=0)
+    for labels in label_intervals(
+        frames, net, params, make_scheme=make_scheme, interval=interval, num_pending=0
+    ):
+        yield from labels
 
 
 def delay_frames(scheme: Scheme, interval: int) -> int:
@@ -450,7 +390,7 @@ def label_clip(
         Jain & Gonzalez 2018, section 3.5, the batch setting.
     """
     scheme = make_scheme(net)
-    gops = list(_cut_for(scheme, frames_of_clip(clip), interval))
+    gops = list(cut_for_scheme(scheme, frames_of_clip(clip), interval=interval))
     if not gops:
         raise ValueError("the clip has 0 frames; a video to be labelled needs at least 1")
     height, width = gops[0].next_frame.shape[:2]
@@ -464,40 +404,12 @@ def label_clip(
     return np.concatenate([it[: int(gop.length)] for it, gop in zip(labels, gops, strict=True)])
 
 
-def _cut_for(scheme: Scheme, frames: Iterable[CodedFrame], interval: int) -> Iterator[Gop]:
-    return cut_into_gops(
-        frames,
-        schedule=fixed(interval),
-        max_length=interval,
-        reads_all_frames=scheme.reads_all_frames,
-        looks_ahead=scheme.looks_ahead,
-    )
-
-
-def _label_frames(
-    video: Iterable[CodedFrame],
-    net: Net,
-    params: Params,
-    make_scheme: Callable[[Net], Scheme],
-    interval: int,
-    *,
-    num_at_once: int,
-    num_pending: int,
-) -> Iterator[UInt8[np.ndarray, "H W"]]:
-    frames = iter(video)
-    first = next(frames, None)
-    if first is None:
+@contextmanager
+def _opened(video: str | Path | Iterable[CodedFrame]) -> Iterator[Iterator[CodedFrame]]:
+    if not isinstance(video, str | Path):
+        yield iter(video)
         return
-    height, width = first.rgb().shape[:2]
-    scheme = make_scheme(net)
-    labeller = compile_scheme(net, scheme, height=height, width=width)
-    gops = prefetch(_cut_for(scheme, _prepend(first, frames), interval))
-    for labels in label_gops(
-        labeller, params, gops, num_at_once=num_at_once, num_pending=num_pending
-    ):
-        yield from labels
+    from jaxseg import codec  # Needs av, which other uses of this room do not.
 
-
-def _prepend(first: CodedFrame, others: Iterator[CodedFrame]) -> Iterator[CodedFrame]:
-    yield first
-    yield from others
+    with codec.open_source(video) as source:
+        yield source.frames

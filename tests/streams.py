@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from jaxseg.arrays import CodedFrame, Gop
-from jaxseg.runner import cut_into_gops
+from jaxseg.intervals import cut_into_gops
 from jaxseg.schedules import fixed
 from tests import reference
 

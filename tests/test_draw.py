@@ -4,6 +4,7 @@ import colorsys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxseg import draw
 from jaxseg.arrays import IGNORE_LABEL
@@ -136,3 +137,18 @@ def test_a_grid_holds_each_picture_as_it_is():
     assert (sheet[top:, :left] < 128).any(), "no names on the left"
     with pytest.raises(ValueError, match="1 row names and 3 column names for 2 rows of 3"):
         draw.grid_of_pictures(pictures, row_names=["input"], column_names=["k", "l", "m"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_a_mask_is_labels_and_colours_in_one(tmp_path, dtype):
+    labels = RNG.integers(12, size=(37, 53)).astype(dtype)
+    labels[labels == 11] = IGNORE_LABEL
+    draw.write_mask(tmp_path / "m.png", labels, palette=CAMVID.palette)
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.array(picture), labels)
+        colours = np.array(picture.convert("RGB"))
+    np.testing.assert_array_equal(colours, draw.colorize(labels, palette=CAMVID.palette))
+    with pytest.raises(ValueError, match="label 11 has no colour"):
+        draw.write_mask(tmp_path / "n.png", np.full((2, 2), 11), palette=CAMVID.palette)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.png"]

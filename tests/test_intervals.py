@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg import codec
-from jaxseg.runner import cut_into_gops, frames_of_clip
+from jaxseg.intervals import cut_into_gops, frames_of_clip
 from jaxseg.schedules import fixed
 from tests import reference
 from tests.streams import broken, cut, list_until_damage

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxseg.intervals import prefetch
 from jaxseg.nets import predict_labels
-from jaxseg.runner import compile_scheme, label_gops, prefetch, scan, segment
+from jaxseg.runner import compile_scheme, label_gops, scan, segment
 from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
 from tests import reference
 from tests.streams import broken, cut, list_until_damage

@@ -13,10 +13,10 @@ import pytest
 from jaxseg import codec
 from jaxseg.arrays import Clip, CodedFrame, PictureType
 from jaxseg.fusion import BY_DISTANCE, MAX
+from jaxseg.intervals import cut_into_gops
 from jaxseg.nets import Net
 from jaxseg.runner import (
     compile_scheme,
-    cut_into_gops,
     delay_frames,
     delay_ms,
     label_clip,

@@ -29,11 +29,12 @@ flows
 warping
 fusion
 schedules
+intervals
 schemes
 runner
 metrics
 losses train checkpoints convert
-pretrained
+pretrained exporting
 calibration
 draw
 cli

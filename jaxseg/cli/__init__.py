@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import shtab
 
+from jaxseg.cli.env import version
 from jaxseg.errors import InputError
 
 COMMANDS = ("segment", "inspect", "calibrate", "transcode", "export", "report", "env")
@@ -21,14 +22,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for bad input, 130 where it was interrupted.
     """
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser().parse_args(words)
+    options.command_line = ["jaxseg", *words]
     try:
         return options.run(options)
     except (InputError, OSError) as error:
         print(f"jaxseg: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("jaxseg: interrupted; nothing was written", file=sys.stderr)
+        print("jaxseg: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
 
 
@@ -41,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="jaxseg", description="Fast semantic segmentation of compressed video."
     )
+    top.add_argument("--version", action="version", version=f"jaxseg {version('jaxseg')}")
     shtab.add_argument_to(top, "--print-completion", help="print what completes these commands")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

@@ -1,6 +1,18 @@
-"""Write the compiled functions as StableHLO, to be run without jaxseg."""
+"""Write the compiled functions as StableHLO, to be run without jaxseg.
+
+OUT is a folder with two programs for frames of any size, on CPU, CUDA and TPU
+(init.stablehlo, step.stablehlo), the variables that they take (params.safetensors),
+what goes in and out (manifest.json), and an example that needs jax, numpy and
+safetensors alone (run.py).
+"""
 
 import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jaxseg.cli.env import version
+from jaxseg.cli.settings import add_settings, maker_of, settings_of
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -9,7 +21,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Its own.
     """
-    del parser
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write; a new one")
+    add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,4 +34,28 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    raise NotImplementedError
+    import jax.numpy as jnp
+
+    from jaxseg.exporting import export_model
+    from jaxseg.nets import default_dtype
+    from jaxseg.pretrained import load
+
+    settings = settings_of(options)
+    model = load(settings.checkpoint)
+    about = {
+        "jaxseg": version("jaxseg"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": Path(settings.checkpoint).name,
+        "scheme": settings.scheme,
+        "size": settings.size,
+        "dtype": str(jnp.dtype(default_dtype())),
+    }
+    export_model(
+        options.out,
+        model,
+        make_scheme=maker_of(settings.scheme, model),
+        interval=settings.interval,
+        about=about,
+    )
+    print(f"wrote {options.out}; try it: {Path(sys.executable).name} {options.out / 'run.py'}")
+    return 0

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+import av
+
 from jaxseg.errors import InputError
 
 FULL = {
@@ -11,6 +13,18 @@ FULL = {
     errno.EDQUOT: "the quota is used up",
     errno.EFBIG: "the file system allows no larger file",
 }
+
+
+BROKEN = (
+    av.FFmpegError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
+"""What PyAV raises where a video makes no sense; much of it is not its own `FFmpegError`."""
 
 
 class CodecError(InputError):

@@ -1,12 +1,16 @@
 """Opening a video and decoding it, one picture after another."""
 
+import io
 import os
 import re
-from collections.abc import Iterator
+import stat
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
@@ -15,20 +19,29 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from jaxseg.codec.errors import CodecError, explain_read, reason
+from jaxseg.codec.errors import BROKEN, CodecError, explain_read, reason
 
 MISSING_SECONDS = 1.0
 """A file that ends this much before the length in its header counts as cut off."""
+
+PATIENCE = 15.0
+"""Seconds after which an address that sends nothing is given up."""
+
+PLAUSIBLE_RATES = (Fraction(1, 3600), Fraction(1000))
+"""Frames a second; what is not between them comes from a broken header."""
+
+CAMERA = re.compile(r"/dev/video\d+|camera:(.+)")
 
 MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")
 
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[VideoStream]:
-    """Open a file and set its first video stream up to give motion vectors.
+    """Open a video and set its first video stream up to give motion vectors.
 
     Args:
-        path: The file.
+        path: A file, "-" for standard input, an address with "://", or a camera:
+            /dev/video0 on Linux, camera:0 on macOS.
 
     Returns:
         A context manager that gives the stream and closes the file.
@@ -36,18 +49,36 @@ def open_video(path: str | Path) -> Iterator[VideoStream]:
     Raises:
         CodecError: If there is no such file or no video in it.
     """
-    # With a protocol in front, a file name that holds a colon is no address.
-    name = f"file:{os.fspath(path)}" if os.path.exists(path) else os.fspath(path)
     try:
-        container = av.open(name)
-    except (av.FFmpegError, OSError) as error:
+        container = _open(os.fspath(path))
+    except BROKEN as error:
         raise explain_read(path, error) from error
     with container:
         stream = _first_video(path, container)
-        # Frame threads give other vectors on each run; slice threads do not.
-        stream.thread_type = "SLICE"
+        # Frame threads give other vectors on each run, and lose frames before damage;
+        # slice threads overlook damage.
+        stream.thread_type, stream.codec_context.thread_count = "SLICE", 1
         stream.codec_context.options = {"flags2": "+export_mvs"}
         yield stream
+
+
+def opens_once(path: str | Path) -> bool:
+    """Tell whether a video comes from where nothing can be looked at twice.
+
+    Args:
+        path: As for `open_video`.
+
+    Returns:
+        True for standard input, an address, a camera and a named pipe.
+    """
+    name = os.fspath(path)
+    if name == "-" or CAMERA.fullmatch(name):
+        return True
+    try:
+        kind = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return "://" in name
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
 def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -74,7 +105,7 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
 
     try:
         for packet in packets(stream):
-            for picture in packet.decode():
+            for picture in _decode_packet(packet, must_be_whole=index > 0):
                 if packet.is_corrupt or picture.is_corrupt:
                     raise damage("the data is corrupt")
                 if index and (picture.width, picture.height) != size:
@@ -88,13 +119,39 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
                 end = start + _duration(picture, stream)
                 yield picture
                 index += 1
-    except av.FFmpegError as error:
+    except CodecError:
+        raise
+    except BROKEN as error:
         raise damage(reason(error)) from error
-    if not index:
-        raise CodecError(f"{path}: holds no video frame; check that it plays")
     expected = header_seconds(stream)
-    if expected is not None and expected - (end - begin) > MISSING_SECONDS:
+    if not index and not expected:
+        raise CodecError(f"{path}: holds no video frame; check that it plays")
+    if expected is not None and expected - (end - begin) > (MISSING_SECONDS if index else 0):
         raise damage(f"its header promises {expected:.2f} s")
+
+
+def timed(pictures: Iterable[VideoFrame], *, rate: Fraction) -> Iterator[tuple[float, VideoFrame]]:
+    """Pair each picture with the time at which it is shown.
+
+    Args:
+        pictures: From `decode`.
+        rate: Mean frames a second, which mends time stamps that are missing, that
+            repeat, and that go back.
+
+    Returns:
+        An iterator of (seconds after the first picture, picture); times increase.
+    """
+    gap = float(1 / rate)
+    time, begin, latest = -gap, None, None
+    for picture in pictures:
+        stamp = picture.time
+        if stamp is not None:
+            if begin is None or latest is None or stamp < latest:
+                begin = stamp - (time + gap)  # a clock that is set, or set back
+            latest = stamp
+        since = None if stamp is None or begin is None else stamp - begin
+        time = since if since is not None and since > time else time + gap
+        yield time, picture
 
 
 def packets(stream: VideoStream) -> Iterator[Packet]:
@@ -118,7 +175,9 @@ def frame_rate(stream: VideoStream) -> Fraction:
     Returns:
         Frames a second; 30 where the file says nothing.
     """
-    return Fraction(stream.average_rate or stream.guessed_rate or 30)
+    low, high = PLAUSIBLE_RATES
+    rates = (stream.average_rate, stream.guessed_rate)
+    return next((Fraction(rate) for rate in rates if rate and low <= rate <= high), Fraction(30))
 
 
 def header_seconds(stream: VideoStream) -> float | None:
@@ -145,6 +204,54 @@ def header_seconds(stream: VideoStream) -> float | None:
     return None
 
 
+def _open(name: str) -> InputContainer:
+    source: Any = name
+    options = {}
+    device = None
+    if name == "-":
+        source = _standard_input()
+    elif camera := CAMERA.fullmatch(name):
+        device = "avfoundation" if camera[1] else "v4l2"
+        source = camera[1] or name
+        if device not in av.formats_available:
+            raise CodecError(
+                f"{name}: this build of PyAV reads no camera ({device}); pipe its video in: "
+                f"ffmpeg -f {device} -i {source} -f matroska - | jaxseg segment -"
+            )
+    elif os.path.exists(name):
+        # With a protocol in front, a file name that holds a colon is no address.
+        source = f"file:{name}"
+    elif name.startswith("rtsp"):
+        # Over UDP pictures arrive damaged wherever a packet gets lost.
+        options = {"rtsp_transport": "tcp"}
+    return av.open(
+        source,
+        "r",
+        format=device,
+        options=options,
+        metadata_errors="replace",
+        timeout=PATIENCE if isinstance(source, str) and "://" in source else None,
+    )
+
+
+def _standard_input() -> Any:
+    """Give what PyAV reads standard input from: a file as such, a pipe as data comes in."""
+    stream = sys.stdin.buffer
+    if stream.seekable():
+        return stream
+    return SimpleNamespace(read=cast(io.BufferedReader, stream).read1)
+
+
+def _decode_packet(packet: Packet, *, must_be_whole: bool) -> list[VideoFrame]:
+    try:
+        return packet.decode()
+    except BROKEN:
+        # A stream that was joined in its middle begins with pictures that lack others.
+        if must_be_whole or packet.is_keyframe:
+            raise
+        return []
+
+
 def _duration(picture: VideoFrame, stream: VideoStream) -> float:
     if picture.duration and picture.time_base is not None:
         return float(picture.duration * picture.time_base)
@@ -155,6 +262,9 @@ def _first_video(path: str | Path, container: InputContainer) -> VideoStream:
     for stream in container.streams.video:
         # The cover of a sound file is a video stream, too.
         if not stream.disposition & Disposition.attached_pic:
+            # PyAV's types do not say that there may be no decoder.
+            if stream.codec_context is None:
+                raise CodecError(f"{path}: its video has a codec that FFmpeg cannot decode")
             if not stream.codec_context.width:
                 break
             return stream

@@ -1,13 +1,16 @@
 """What a video file is, and whether its vectors mean what they seem to mean."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from av.packet import Packet
 from av.video.stream import VideoStream
 
-from jaxseg.codec.errors import CodecError
+from jaxseg.codec.errors import BROKEN, CodecError
 from jaxseg.codec.opening import decode, frame_rate, header_seconds, open_video, packets
 from jaxseg.codec.sps import num_references
 
@@ -62,17 +65,12 @@ class Probe:
     @property
     def why(self) -> tuple[str, ...]:
         """List the reasons why the stream is not exact."""
-        references = "an unknown number of" if self.num_references is None else self.num_references
-        reasons = {
-            f"{self.codec} gives no motion vectors": not self.has_motion,
-            f"vectors of {self.codec} are not known to be exact": self.has_motion
-            and self.codec not in EXACT_CODECS,
-            f"it has {references} reference frames": self.has_motion
-            and self.num_references not in (0, 1),
-            "it has B-frames": self.has_b_frames,
-            "it is interlaced": self.is_interlaced,
-        }
-        return tuple(text for text, holds in reasons.items() if holds)
+        return why_inexact(
+            self.codec,
+            num_references=self.num_references,
+            has_b_frames=self.has_b_frames,
+            is_interlaced=self.is_interlaced,
+        )
 
     @property
     def is_exact(self) -> bool:
@@ -122,8 +120,35 @@ def probe(path: str | Path, *, max_packets: int = 10_000) -> Probe:
             is_interlaced=is_interlaced,
             rotation=rotation,
             has_motion=codec in MOTION_CODECS,
-            num_references=_references(codec, context.extradata, found.head),
+            num_references=count_references(codec, context.extradata, found.head),
         )
+
+
+def why_inexact(
+    codec: str, *, num_references: int | None, has_b_frames: bool, is_interlaced: bool
+) -> tuple[str, ...]:
+    """List the reasons why a stream is not exact.
+
+    Args:
+        codec: From `codec_name`.
+        num_references: Frames a P-frame may refer to; None where unknown.
+        has_b_frames: Whether frames are coded in another order than shown.
+        is_interlaced: Whether frames are coded as two fields.
+
+    Returns:
+        A few words each; none where each vector is known to point to the frame shown
+        just before.
+    """
+    references = "an unknown number of" if num_references is None else num_references
+    has_motion = codec in MOTION_CODECS
+    reasons = {
+        f"{codec} gives no motion vectors": not has_motion,
+        f"vectors of {codec} are not known to be exact": has_motion and codec not in EXACT_CODECS,
+        f"it has {references} reference frames": has_motion and num_references not in (0, 1),
+        "it has B-frames": has_b_frames,
+        "it is interlaced": is_interlaced,
+    }
+    return tuple(text for text, holds in reasons.items() if holds)
 
 
 def codec_name(stream: VideoStream) -> str:
@@ -150,8 +175,8 @@ def require_motion(path: str | Path, codec: str) -> None:
     """
     if codec not in MOTION_CODECS:
         raise CodecError(
-            f"{path}: is {codec}, which gives no motion vectors; re-encode it as H.264: "
-            f"jaxseg.codec.transcode({str(path)!r}, 'out.mp4')"
+            f"{path}: is {codec}, which gives no motion vectors; open it with "
+            "codec.open_source, or re-encode it: jaxseg transcode"
         )
 
 
@@ -169,9 +194,7 @@ class _Packets:
 def _scan(stream: VideoStream, max_packets: int) -> _Packets:
     found = _Packets()
     length, latest = 0, None
-    for packet in packets(stream):
-        if not packet.size:
-            continue
+    for packet in _intact_packets(stream):
         if not found.num_packets:
             found.head = bytes(packet)
         if packet.is_keyframe:
@@ -193,6 +216,12 @@ def _scan(stream: VideoStream, max_packets: int) -> _Packets:
     return found
 
 
+def _intact_packets(stream: VideoStream) -> Iterator[Packet]:
+    # Who reads the file meets the damage, after what comes before it.
+    with suppress(*BROKEN):
+        yield from (packet for packet in packets(stream) if packet.size)
+
+
 def _count(
     stream: VideoStream, found: _Packets, max_packets: int
 ) -> tuple[int | None, Literal["packets", "header", "duration"] | None]:
@@ -206,7 +235,17 @@ def _count(
     return round(seconds * frame_rate(stream)), "duration"
 
 
-def _references(codec: str, extradata: bytes | None, head: bytes) -> int | None:
+def count_references(codec: str, extradata: bytes | None, head: bytes = b"") -> int | None:
+    """Tell how many frames a P-frame may refer to.
+
+    Args:
+        codec: From `codec_name`.
+        extradata: What the file's header says of the codec.
+        head: The first packet.
+
+    Returns:
+        The number; None where nothing tells.
+    """
     if codec in EXACT_CODECS and codec != "h264":
         return 1
     if codec != "h264":

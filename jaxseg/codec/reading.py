@@ -1,10 +1,10 @@
 """A video file -> frames, motion, residual and picture types, in one pass."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
 from av.video.frame import PictureType as CodecPictureType
@@ -15,7 +15,7 @@ from jaxseg.arrays import Clip, CodedFrame, PictureType
 from jaxseg.codec.cuts import SAME_SCENE, luma_thumbnail, scene_correlation
 from jaxseg.codec.errors import CodecError
 from jaxseg.codec.motion import block_vectors, rasterize_motion
-from jaxseg.codec.opening import decode, frame_rate, open_video
+from jaxseg.codec.opening import decode, frame_rate, open_video, timed
 from jaxseg.codec.probing import INTERLACED, codec_name, require_motion
 from jaxseg.codec.residual import motion_compensate, residual_statistics
 
@@ -28,6 +28,20 @@ PICTURE_TYPES = {
     CodecPictureType.B: PictureType.BIDIRECTIONAL,
     CodecPictureType.BI: PictureType.BIDIRECTIONAL,
 }
+
+
+class Picture(NamedTuple):
+    """A picture as it is shown, and as it was coded; the same, but where it was coded anew.
+
+    Attributes:
+        time: Seconds after the first one.
+        shown: The one whose pixels are given.
+        coded: The one whose vectors are given; as large, up to its padding.
+    """
+
+    time: float
+    shown: VideoFrame
+    coded: VideoFrame
 
 
 def read_frames(
@@ -66,47 +80,68 @@ def read_frames(
             f"{path}: residual statistics with threshold {residual_threshold} need the pixels of "
             'every frame; read it with pixels="all"'
         )
-    convert = VideoReformatter()
-    shrink = VideoReformatter()
     with open_video(path) as stream:
         require_motion(path, codec_name(stream))
         # In an I-frame of two fields the second may be predicted from the first.
         if pixels == "intra" and stream.codec_context.field_order not in INTERLACED:
             stream.codec_context.options |= {"skip_loop_filter": "nointra"}
-        previous: VideoFrame | None = None
-        previous_rgb: np.ndarray | None = None
-        begin = 0.0
-        for index, picture in enumerate(decode(path, stream)):
-            motion, inter = rasterize_motion(
-                block_vectors(picture), height=picture.height, width=picture.width
-            )
-            picture_type = PICTURE_TYPES.get(
-                CodecPictureType(picture.pict_type), PictureType.PREDICTED
-            )
-            converted = _Pixels(picture, convert)
-            has_pixels = pixels == "all" or picture_type == PictureType.INTRA
-            residual = None
-            if residual_threshold is not None:
-                rgb = converted.rgb()
-                predicted = rgb if previous_rgb is None else motion_compensate(previous_rgb, motion)
-                residual = residual_statistics(rgb, predicted, threshold=residual_threshold)
-                previous_rgb = rgb
-            time = index / float(frame_rate(stream)) if picture.time is None else picture.time
-            begin = begin if index else time
-            yield CodedFrame(
-                index=index,
-                time=time - begin,
-                picture_type=picture_type,
-                is_cut=previous is not None
-                and bool(np.count_nonzero(~inter) >= INTRA_SHARE * inter.size)
-                and _is_other_scene(previous, picture, shrink),
-                motion=motion,
-                inter=inter,
-                residual=residual,
-                rgb=converted.rgb if has_pixels else partial(_refuse_pixels, path, index),
-            )
-            converted.release()
-            previous = picture
+        pictures = timed(decode(path, stream), rate=frame_rate(stream))
+        yield from describe(
+            path,
+            (Picture(time, picture, picture) for time, picture in pictures),
+            pixels=pixels,
+            residual_threshold=residual_threshold,
+        )
+
+
+def describe(
+    path: str | Path,
+    pictures: Iterable[Picture],
+    *,
+    pixels: Literal["all", "intra"] = "all",
+    residual_threshold: int | None = None,
+) -> Iterator[CodedFrame]:
+    """Say of each picture what the codec knows about it, and whether the scene changes.
+
+    Args:
+        path: The file, for the error.
+        pictures: In the order in which they are shown.
+        pixels: As in `read_frames`.
+        residual_threshold: As in `read_frames`.
+
+    Returns:
+        An iterator of as many frames.
+    """
+    convert, shrink = VideoReformatter(), VideoReformatter()
+    previous: VideoFrame | None = None
+    previous_rgb: np.ndarray | None = None
+    for index, (time, shown, coded) in enumerate(pictures):
+        motion, inter = rasterize_motion(
+            block_vectors(coded), height=shown.height, width=shown.width
+        )
+        picture_type = PICTURE_TYPES.get(CodecPictureType(coded.pict_type), PictureType.PREDICTED)
+        converted = _Pixels(shown, convert)
+        has_pixels = pixels == "all" or picture_type == PictureType.INTRA
+        residual = None
+        if residual_threshold is not None:
+            rgb = converted.rgb()
+            predicted = rgb if previous_rgb is None else motion_compensate(previous_rgb, motion)
+            residual = residual_statistics(rgb, predicted, threshold=residual_threshold)
+            previous_rgb = rgb
+        yield CodedFrame(
+            index=index,
+            time=time,
+            picture_type=picture_type,
+            is_cut=previous is not None
+            and bool(np.count_nonzero(~inter) >= INTRA_SHARE * inter.size)
+            and _is_other_scene(previous, shown, shrink),
+            motion=motion,
+            inter=inter,
+            residual=residual,
+            rgb=converted.rgb if has_pixels else partial(_refuse_pixels, path, index),
+        )
+        converted.release()
+        previous = shown
 
 
 def read(

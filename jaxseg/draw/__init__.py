@@ -1,4 +1,4 @@
-"""Pictures and plots: labels over frames, motion fields, and accuracy against throughput.
+"""Pictures, plots and reports: labels over frames, motion fields, what a run was like.
 
 Only plots need matplotlib, which is imported where they are drawn.
 """
@@ -11,13 +11,16 @@ from jaxseg.draw.pictures import (
     motion_to_rgb,
     overlay,
     side_by_side,
+    write_mask,
 )
 from jaxseg.draw.plots import Panel, plot_accuracy_throughput, plot_breakdown, plot_curves
+from jaxseg.draw.report import find_runs, write_report
 
 __all__ = [
     "Panel",
     "colorize",
     "draw_motion",
+    "find_runs",
     "grid_of_pictures",
     "legend",
     "motion_to_rgb",
@@ -26,4 +29,6 @@ __all__ = [
     "plot_breakdown",
     "plot_curves",
     "side_by_side",
+    "write_mask",
+    "write_report",
 ]

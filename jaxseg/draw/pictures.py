@@ -1,13 +1,15 @@
 """Pictures, RGB `[*b, H, W, 3]` uint8: labels over frames, motion fields, grids of pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Frames, Labels, Motion
 from jaxseg.classes import Classes, Palette
+from jaxseg.files import replacing
 from jaxseg.geometry import motion_grid_size
 
 _INTRA_TINT = (255, 60, 40)
@@ -27,6 +29,27 @@ def colorize(labels: Labels, *, palette: Palette) -> Frames:
     Raises:
         ValueError: If a label has no colour.
     """
+    return _colours(palette)[_with_colour(labels, palette)]
+
+
+def write_mask(path: str | Path, labels: Integer[Array, "H W"], *, palette: Palette) -> None:
+    """Write labels as a PNG whose pixels are the labels and whose palette shows them.
+
+    Args:
+        path: The file; it appears once it is whole.
+        labels: `[H, W]`.
+        palette: One colour a class, RGB.
+
+    Raises:
+        ValueError: If a label has no colour.
+    """
+    picture = Image.fromarray(_with_colour(labels, palette).astype(np.uint8))
+    picture.putpalette(_colours(palette).tobytes())
+    with replacing(path) as hidden:
+        picture.save(hidden, format="PNG")
+
+
+def _with_colour(labels: Labels, palette: Palette) -> Integer[np.ndarray, "..."]:
     labels = np.asarray(labels)
     unknown = (labels != IGNORE_LABEL) & ((labels < 0) | (labels >= len(palette)))
     if unknown.any():
@@ -34,9 +57,14 @@ def colorize(labels: Labels, *, palette: Palette) -> Frames:
             f"label {labels[unknown][0]} has no colour; the palette has {len(palette)}, "
             f"for labels 0..{len(palette) - 1} ({IGNORE_LABEL} is ignored)"
         )
+    return labels
+
+
+def _colours(palette: Palette) -> UInt8[np.ndarray, "256 3"]:
+    """List a colour for each label: black, where there is no class."""
     colours = np.zeros((IGNORE_LABEL + 1, 3), np.uint8)
     colours[: len(palette)] = palette
-    return colours[labels]
+    return colours
 
 
 def overlay(frames: Frames, labels: Labels, *, palette: Palette, opacity: float = 0.5) -> Frames:

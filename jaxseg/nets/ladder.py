@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.arrays import Features
+from jaxseg.arrays import Array, Features
 from jaxseg.geometry import resize_bilinear
 from jaxseg.nets.resnet import convolve, normalize
 
@@ -18,13 +18,14 @@ PYRAMID_GRIDS = (1, 2, 4)
 """Cells a side of the grids over which context is averaged."""
 
 
-def _averaging_matrix(num_cells: int, size: int) -> np.ndarray:
+def _averaging_matrix(num_cells: int, size: int) -> Array:
     """Give `[num_cells, size]` whose rows average equal, possibly fractional, parts of a side."""
-    edges = np.linspace(0, size, num_cells + 1)
-    position = np.arange(size)
-    overlap = np.minimum(edges[1:, None], position + 1) - np.maximum(edges[:-1, None], position)
-    weights = np.maximum(overlap, 0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    xp = np if isinstance(size, int) else jnp  # The size is symbolic in an exported program.
+    # In fractions of a position, all whole numbers: a cell is `size` of them, a position
+    # `num_cells`.
+    cell, position = xp.arange(num_cells)[:, None] * size, xp.arange(size)[None] * num_cells
+    overlap = xp.minimum(cell + size, position + num_cells) - xp.maximum(cell, position)
+    return (xp.maximum(overlap, 0) / size).astype(np.float32)
 
 
 def pool_to_grid(features: Features, *, num_cells: int) -> Features:

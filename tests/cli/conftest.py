@@ -1,5 +1,6 @@
 """What the tests of the command share: a model that is loaded once, and a place to write to."""
 
+import functools
 from contextlib import closing
 
 import jax
@@ -9,6 +10,8 @@ import pytest
 
 from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import Classes
+from jaxseg.cli import main
+from jaxseg.cli.labelling import make_tools
 from jaxseg.nets import NetConfig, segmenter
 
 CONFIG = NetConfig(
@@ -42,3 +45,13 @@ def place(tmp_path):
     folder = tmp_path / "place"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="module")
+def segment(checkpoint):
+    """Call `jaxseg segment` with words, on the net of random weights, which is loaded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxseg.cli.segment.make_tools", functools.cache(make_tools))
+        patch.setattr("jaxseg.runner.keep_compilations", lambda: None)
+        cheap = ["--checkpoint", str(checkpoint), "--scheme", "copy-last", "--interval", "3"]
+        yield lambda *words: main(["segment", *cheap, *map(str, words)])

@@ -26,8 +26,8 @@ from jaxseg.codec.writing import Writer
 
 process, resident, write = psutil.Process(), [], Writer.write
 
-def write_and_note(writer, frame):
-    write(writer, frame)
+def write_and_note(writer, frame, *, time=None):
+    write(writer, frame, time=time)
     resident.append(process.memory_info().rss)
 
 Writer.write = write_and_note

@@ -1,7 +1,7 @@
 """The command `jaxseg segment`: a labelled copy of the video, or one line and no trace."""
 
-import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from jaxseg import codec
-from jaxseg.checkpoints import load_model
-from jaxseg.cli import main
 from jaxseg.cli.settings import SCHEMES
 from tests.films import draw_frames, encode_as
 
@@ -26,18 +24,6 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loading_once():
-    """Load the model for the first test, and keep it for the others."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxseg.checkpoints.load_model", functools.cache(load_model))
-        yield
-
-
-def call(video, output, checkpoint, *words: str) -> int:
-    return main(["segment", str(video), "-o", str(output), "--checkpoint", str(checkpoint), *words])
 
 
 def assert_refused(capfd, place, code: int, *words: str) -> None:
@@ -58,12 +44,14 @@ def assert_like_its_input(output: Path, *, num_frames: int) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_frame_is_labelled(checkpoint, place, tmp_path, scheme):
+def test_every_frame_is_labelled(segment, place, tmp_path, capfd, scheme):
     frames = draw_frames(7)
     video, output = tmp_path / "in.mp4", place / "out.mp4"
     codec.encode(frames, video, rate=25, quality=5)
-    assert call(video, output, checkpoint, "--scheme", scheme, "--interval", "3") == 0
+    assert segment(video, "-o", output, "--scheme", scheme) == 0
     assert_like_its_input(output, num_frames=7)
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith(f"{output}: 7 frames, ")
     before, after = (codec.load(path).frames.astype(int) for path in (video, output))
     # Each pixel is halfway between the frame and the colour of one of the classes.
     halfway = (before[..., None, :] + np.array(CLASSES)) / 2
@@ -72,13 +60,20 @@ def test_every_frame_is_labelled(checkpoint, place, tmp_path, scheme):
     assert np.abs(after - before).mean() > 20
 
 
-def test_b_frames_are_encoded_anew(checkpoint, place, tmp_path, capfd):
+@pytest.mark.parametrize(
+    ("encoder", "options", "why"),
+    [
+        ("libx264", {"bf": "2", "refs": "3", "b_adapt": "0"}, "it has B-frames"),
+        ("libx265", {"x265-params": "log-level=none"}, "hevc gives no motion vectors"),
+    ],
+)
+def test_what_is_not_exact_is_encoded_anew(segment, place, tmp_path, capfd, encoder, options, why):
     video, output = tmp_path / "in.mkv", place / "out.mkv"
-    encode_as("libx264", video, draw_frames(8), bf="2", refs="3", b_adapt="0")
-    assert call(video, output, checkpoint, "--scheme", "copy-last") == 0
+    encode_as(encoder, video, draw_frames(8), **options)
+    assert segment(video, "-o", output) == 0
     (line,) = capfd.readouterr().err.splitlines()
-    assert "re-encoding first" in line
-    assert "B-frames" in line
+    assert line.startswith(f"{video}: encoded anew on the way, for: ")
+    assert why in line
     assert_like_its_input(output, num_frames=8)
 
 
@@ -106,10 +101,6 @@ def sound(path):
         container.mux(stream.encode(samples))
 
 
-def hevc(path):
-    encode_as("libx265", path, draw_frames(3), **{"x265-params": "log-level=none"})
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -118,56 +109,69 @@ def hevc(path):
         (lambda path: path.write_text("no video\n" * 100), "is no video that FFmpeg can read"),
         (Path.touch, "is no video that FFmpeg can read"),
         (cut, "is cut off"),
-        (functools.partial(cut, suffix=".mkv"), "is damaged or cut off at frame"),
         (no_packets, "holds no video"),
         (sound, "holds no video"),
-        (hevc, "is hevc, which gives no motion vectors"),
     ],
 )
-def test_what_is_no_usable_video(checkpoint, place, tmp_path, capfd, make, words):
+def test_what_is_no_usable_video(segment, place, tmp_path, capfd, make, words):
     video = tmp_path / "in.mp4"
     make(video)
-    code = call(video, place / "out.mp4", checkpoint, "--scheme", "copy-last")
+    code = segment(video, "-o", place / "out.mp4")
     assert_refused(capfd, place, code, str(video), words)
 
 
-def test_outputs_that_cannot_be(checkpoint, place, tmp_path, capfd):
-    video = tmp_path / "in.mp4"
-    encode_as("libx264", video, draw_frames(8), bf="2", refs="3")  # To be re-encoded, but in vain.
-    for output, words in {
-        place / "absent" / "out.mp4": "create it first",
-        place / "out.txt": "names no video container",
-        place / "out": "names no video container",
-        tmp_path: "names no video container",
+def test_of_a_damaged_video_what_comes_before_is_kept(segment, place, tmp_path, capfd):
+    video, output = tmp_path / "in.mkv", place / "out.mp4"
+    cut(video, suffix=".mkv")
+    assert segment(video, "-o", output) == 2
+    printed = capfd.readouterr()
+    assert printed.err.startswith(f"jaxseg: error: {video}: is damaged or cut off at frame ")
+    assert printed.err.count("\n") == 1
+    num_frames = codec.probe(output).num_frames
+    assert 10 < num_frames < 60
+    assert f"at frame {num_frames} " in printed.err
+    assert printed.out.startswith(f"{output}: {num_frames} frames, ")
+
+
+def test_outputs_that_cannot_be(segment, place, tmp_path, capfd):
+    video, file = tmp_path / "in.mp4", tmp_path / "file"
+    codec.encode(draw_frames(4), video)
+    file.touch()
+    for words, reason in {
+        (place / "absent" / "out.mp4",): "create it first",
+        (place / "out.webm",): "names no video container",
+        (file,): "is a file; give a folder",
+        (place / "out.mp4", video, tmp_path): "is one video, but there are 2 inputs",
+        (place / "out.mp4", "--masks", "--resume"): "but --masks, --resume needs a folder",
     }.items():
-        code = call(video, output, checkpoint, "--scheme", "copy-last")
-        assert_refused(capfd, place, code, str(output), words)
+        code = segment("-o", *words, video)
+        assert_refused(capfd, place, code, str(words[0]), reason)
 
 
-def test_the_input_is_never_the_output(checkpoint, place, tmp_path, capfd):
+def test_the_input_is_never_the_output(segment, place, tmp_path, capfd):
     video = tmp_path / "in.mp4"
     codec.encode(draw_frames(4), video)
     before = video.read_bytes()
     (tmp_path / "link.mp4").symlink_to(video)
     for output in (video, tmp_path / "link.mp4", place / ".." / "in.mp4"):
-        code = call(video, output, checkpoint)
+        code = segment(video, "-o", output)
         assert_refused(capfd, place, code, str(output), "is the input itself")
     assert video.read_bytes() == before
 
 
-def test_folders_without_a_model(place, tmp_path, capfd):
+def test_folders_without_a_model(segment, checkpoint, place, tmp_path, capfd):
     video = tmp_path / "in.mp4"
     codec.encode(draw_frames(4), video)
     (tmp_path / "empty").mkdir()
     (tmp_path / "begun").mkdir()
-    write_model_card(tmp_path / "begun", CONFIG, CLASSES)
-    for name, words in {
-        "absent": "holds no model.json",
+    shutil.copy(checkpoint / "model.json", tmp_path / "begun")
+    for name, reason in {
+        "absent": "is no model",
         "empty": "holds no model.json",
         "begun": "has no checkpoint yet",
     }.items():
-        code = call(video, place / "out.mp4", tmp_path / name)
-        assert_refused(capfd, place, code, name, words)
+        code = segment(video, "-o", place / "out.mp4", "--checkpoint", tmp_path / name)
+        assert_refused(capfd, place, code, name, reason)
     # Nothing more comes when the process ends.
     words = ["segment", video, "-o", place / "out.mp4", "--checkpoint", tmp_path / "begun"]
     command = [sys.executable, "-m", "jaxseg.cli", *map(str, words)]
@@ -189,12 +193,14 @@ def test_a_full_disk(checkpoint, place, tmp_path):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--interval", "0"], "'0' is no number of frames; give 1 or more"),
+        (["--interval", "0"], "'0' is no whole number of 1 or more"),
         (["--scheme", "magic"], "invalid choice: 'magic'"),
+        (["--opacity", "2"], "'2' is no number in 0..1"),
+        (["--max-frames", "-1"], "expected one argument"),
     ],
 )
-def test_options_that_make_no_sense(place, capfd, words, reason):
+def test_options_that_make_no_sense(segment, place, capfd, words, reason):
     with pytest.raises(SystemExit) as caught:
-        call("in.mp4", place / "out.mp4", "run", *words)
+        segment("in.mp4", "-o", place / "out.mp4", *words)
     assert caught.value.code == 2
     assert reason in capfd.readouterr().err.splitlines()[-1]

@@ -19,7 +19,7 @@ from data.intervals import (
 )
 from jaxseg.arrays import IGNORE_LABEL, Clip, PictureType
 from jaxseg.codec import motion_compensate
-from jaxseg.runner import cut_into_gops, frames_of_clip
+from jaxseg.intervals import cut_into_gops, frames_of_clip
 from jaxseg.schedules import fixed
 
 SIZE = (32, 48)

@@ -1,25 +1,31 @@
-"""The README's numbers are those of the files it names."""
+"""The numbers of the README and of the documentation are those of the files they name."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from experiments.readme import BLOCK, fill_tables
+from experiments.readme import BLOCK, ROOT, fill_tables, list_pages
 from experiments.results import provenance, write_results
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in list_pages()}
+LINK = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)|^\[\w+\]: (?!\w+:)(\S+)$", re.MULTILINE)
 
 
-def test_every_table_is_up_to_date():
-    assert BLOCK.search(README)
-    assert fill_tables(README) == README
+def test_the_pages_that_must_have_tables_have_them():
+    assert all(BLOCK.search(PAGES[it].read_text()) for it in ("README.md", "docs/accuracy.md"))
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([\w./-]+\.\w+)\)", README))))
-def test_every_link_leads_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("name", PAGES)
+def test_every_table_is_up_to_date(name):
+    text = PAGES[name].read_text()
+    assert fill_tables(text, folder=PAGES[name].parent) == text, "run make readme"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name):
+    targets = {one or other for one, other in LINK.findall(PAGES[name].read_text())}
+    missing = {it for it in targets if not (PAGES[name].parent / it).exists()}
+    assert not missing
 
 
 def test_a_block_gets_the_rows_that_it_wants(tmp_path):
@@ -38,3 +44,5 @@ def test_a_block_gets_the_rows_that_it_wants(tmp_path):
     assert filled.startswith("before\n")
     assert filled.endswith("\nafter")
     assert fill_tables(filled, root=tmp_path) == filled
+    deeper = fill_tables(page, root=tmp_path, folder=tmp_path / "docs" / "guide")
+    assert "(../../results.json)" in deeper

@@ -1,0 +1,220 @@
+"""One video from its source to its outputs: decoded ahead, labelled, and drawn meanwhile."""
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from jaxseg.cli.outputs import Tally, WriteFrame
+from jaxseg.cli.settings import Settings, maker_of
+from jaxseg.errors import InputError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from jaxseg.arrays import CodedFrame, Params
+    from jaxseg.checkpoints import Model
+    from jaxseg.codec import Source
+    from jaxseg.runner import Labeller
+    from jaxseg.schemes import Scheme
+
+Status = Literal["complete", "interrupted", "damaged", "failed"]
+
+
+class UnusableVideo(InputError):
+    """A video of which nothing can be labelled; others may do."""
+
+
+class Tools(NamedTuple):
+    """What is made once, for all videos.
+
+    Attributes:
+        model: The net.
+        scheme: How it is used.
+        interval: Frames from one keyframe to the next.
+        labeller_fn: `(height, width) -> Labeller`; compiles at the first video of a size.
+    """
+
+    model: "Model"
+    scheme: "Scheme"
+    interval: int
+    labeller_fn: "Callable[[int, int], Labeller]"
+
+
+@dataclass
+class Reading:
+    """The reading of a video, on the thread that decodes.
+
+    Attributes:
+        kept: The frames that have no labels yet, with their pixels.
+        status: Whether it went to the end.
+        damage: What is wrong with the video, if anything.
+    """
+
+    kept: "deque[CodedFrame]" = field(default_factory=deque)
+    status: Status = "complete"
+    damage: str | None = None
+
+
+def make_tools(settings: Settings) -> Tools:
+    """Load the net, and prepare for compiling it.
+
+    Args:
+        settings: How videos are labelled.
+
+    Returns:
+        The tools.
+
+    Raises:
+        CheckpointError: If there is no such model.
+    """
+    from jaxseg.pretrained import load
+
+    model = load(settings.checkpoint)
+    scheme = maker_of(settings.scheme, model)(model.net)
+
+    @functools.cache
+    def labeller_fn(height: int, width: int) -> "Labeller":
+        return _compiled(model, scheme, settings.interval, height, width)
+
+    return Tools(model, scheme, settings.interval, labeller_fn)
+
+
+def label_video(
+    source: "Source",
+    frames: "Iterable[CodedFrame]",
+    tools: Tools,
+    *,
+    open_outputs: "Callable[[Tally], AbstractContextManager[WriteFrame]]",
+    stop: Event,
+    num_pending: int,
+) -> tuple[Tally, Reading]:
+    """Label the frames of a video and write what they give, in constant memory.
+
+    Args:
+        source: The video.
+        frames: Its frames, or the first of them.
+        tools: From `make_tools`.
+        open_outputs: Opens what is written to.
+        stop: Set, no further frame is read; those that were read are finished.
+        num_pending: See `label_gops`; 0 for a live video.
+
+    Returns:
+        What was done, and how the reading ended.
+
+    Raises:
+        UnusableVideo: If there is not a single frame, or the frames are too large.
+        KeyboardInterrupt: If it was stopped before the first frame.
+    """
+    from jaxseg.intervals import prefetch
+    from jaxseg.runner import cut_for_scheme, label_gops
+
+    tally, reading = Tally(), Reading()
+    labeller = tools.labeller_fn(source.height, source.width)
+    begin = time.perf_counter()
+    ahead = _read(frames, reading, tally, stop)
+    first = next(ahead, None)
+    if first is None and reading.status == "interrupted":
+        raise KeyboardInterrupt
+    if first is None:
+        raise UnusableVideo(reading.damage or f"{source.name}: holds no video frame")
+    gops = prefetch(cut_for_scheme(tools.scheme, chain([first], ahead), interval=tools.interval))
+    # On an error the outputs are closed first, as the thread that reads may be waiting.
+    with (
+        closing(gops),
+        _timing_device(labeller, tally) as timed_labeller,
+        open_outputs(tally) as write,
+    ):
+        for labels in label_gops(timed_labeller, tools.model.params, gops, num_pending=num_pending):
+            for index, one in enumerate(labels):
+                write(reading.kept.popleft(), one, index == 0)
+    tally.seconds["total"] = time.perf_counter() - begin
+    return tally, reading
+
+
+def _read(
+    frames: "Iterable[CodedFrame]", reading: Reading, tally: Tally, stop: Event
+) -> "Iterator[CodedFrame]":
+    """Keep each frame's pixels until its labels come; end at damage as at the end."""
+    iterator = iter(frames)
+    try:
+        while not stop.is_set():
+            with tally.timed("decode"):
+                frame = next(iterator, None)
+                if frame is None:
+                    return
+                pixels = frame.rgb()
+            reading.kept.append(replace(frame, rgb=functools.partial(np.asarray, pixels)))
+            yield reading.kept[-1]
+        reading.status = "interrupted"
+    except InputError as error:
+        # Where a pipe is stopped, what fills it stops as well.
+        reading.status = "interrupted" if stop.is_set() else "damaged"
+        reading.damage = None if stop.is_set() else str(error)
+
+
+def _compiled(
+    model: "Model", scheme: "Scheme", interval: int, height: int, width: int
+) -> "Labeller":
+    """Compile a scheme for a size, by labelling a blank interval."""
+    import jax
+
+    from jaxseg.arrays import CodedFrame, PictureType
+    from jaxseg.geometry import motion_grid_size
+    from jaxseg.runner import compile_scheme, cut_for_scheme
+
+    grid = motion_grid_size(height, width)
+    blank = CodedFrame(
+        index=0,
+        time=0.0,
+        picture_type=PictureType.INTRA,
+        is_cut=False,
+        motion=np.zeros((*grid, 2), np.float32),
+        inter=np.zeros(grid, bool),
+        residual=None,
+        rgb=functools.partial(np.zeros, (height, width, 3), np.uint8),
+    )
+    (gop,) = cut_for_scheme(scheme, [blank], interval=interval)
+    labeller = compile_scheme(model.net, scheme, height=height, width=width)
+    try:
+        jax.block_until_ready(labeller.step(model.params, labeller.init(model.params, gop), gop))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UnusableVideo(
+            f"{interval} frames of {width}x{height} do not fit into the memory of "
+            f"{jax.devices()[0].device_kind}; give a smaller --size or --interval"
+        ) from error
+    return labeller
+
+
+@contextmanager
+def _timing_device(labeller: "Labeller", tally: Tally) -> "Iterator[Labeller]":
+    """Note how long the device computes, without waiting for it on this thread."""
+    import jax
+
+    free = 0.0
+
+    def wait(begin: float, labels: Any) -> None:
+        nonlocal free
+        jax.block_until_ready(labels)
+        end = time.perf_counter()
+        tally.seconds["label"] += end - max(begin, free)
+        free = end
+
+    def step(params: "Params", state: Any, gop: Any) -> tuple[Any, Any]:
+        begin = time.perf_counter()
+        state, labels = labeller.step(params, state, gop)
+        pool.submit(wait, begin, labels)
+        return state, labels
+
+    with ThreadPoolExecutor(1) as pool:
+        yield labeller._replace(step=step)

@@ -1,0 +1,255 @@
+"""Write a scheme's compiled functions as StableHLO, for whoever runs them without jaxseg.
+
+A folder holds two programs for frames of any size, `init.stablehlo` and `step.stablehlo`
+(as `jax.export` serialises them), the variables that they take, `params.safetensors`, what
+goes in and out, `manifest.json`, and an example that needs none of jaxseg, `run.py`.
+"""
+
+import json
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import ShapeDtypeStruct, export
+from safetensors.numpy import save as format_safetensors
+
+from jaxseg.arrays import Gop, Labels, Params
+from jaxseg.checkpoints import Model, flatten, model_card, unflatten
+from jaxseg.errors import InputError
+from jaxseg.geometry import motion_grid_size
+from jaxseg.nets import Net
+from jaxseg.runner import compile_scheme
+from jaxseg.schemes import Scheme, interp_mv
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""What the programs run on."""
+
+SIZES = {
+    "g": "consecutive intervals, labelled together; 1 or more",
+    "t": "frames of an interval, from a keyframe to the last one before the next",
+    "f": "those of them whose pixels are read, the keyframe first",
+    "H": "rows of a frame, pixels; any number",
+    "W": "columns of a frame, pixels; any number",
+    "h": "rows of the motion grid, 2 * ceil(H / 16)",
+    "w": "columns of the motion grid, 2 * ceil(W / 16)",
+}
+
+INPUTS = {
+    "frames": ("g f H W 3", "0..255", "RGB, of each interval the frames that are read"),
+    "motion": (
+        "g t h w 2",
+        "pixels",
+        "(dx, dy) of each block of 8x8 pixels: entry i leads from frame i + 1 of the interval back "
+        "to frame i; what is at p in the one was at p + motion in the other; 0 after `length`",
+    ),
+    "inter": (
+        "g t h w",
+        "",
+        "False where a block of that step was coded without motion; True after `length`",
+    ),
+    "next_frame": ("g H W 3", "0..255", "RGB, the next keyframe, frame `length` of the interval"),
+    "length": ("g", "frames", "how many of the t frames are real; of a whole interval, t"),
+    "is_linked": (
+        "g",
+        "",
+        "False where the next keyframe shows another scene, or there is none",
+    ),
+}
+"""Of the step, after the variables and the state: shape, unit and meaning."""
+
+
+class Programs(NamedTuple):
+    """A scheme's functions, lowered for frames of any size.
+
+    Attributes:
+        init: `(params, frame [H, W, 3] uint8) -> state`, from the video's first frame.
+        step: `(params, state, frames, motion, inter, next_frame, length, is_linked) ->
+            (state, labels [g, t, H, W] uint8)`, as `INPUTS` describes them.
+    """
+
+    init: export.Exported
+    step: export.Exported
+
+
+def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
+    """Lower a scheme for every size of frames and every number of intervals.
+
+    Args:
+        model: The model; its variables become an input, by the names of `flatten`.
+        scheme: The scheme, made of the model's net.
+        interval: Frames from one keyframe to the next.
+
+    Returns:
+        The programs.
+    """
+    height, width, num_gops = export.symbolic_shape("H, W, g")
+    rows, columns = motion_grid_size(height, width)
+    num_read = interval if scheme.reads_all_frames else 1
+
+    def gops_of(*batch: Any) -> Gop:
+        def spec(*shape: Any, dtype: Any) -> ShapeDtypeStruct:
+            return ShapeDtypeStruct((*batch, *shape), dtype)
+
+        return Gop(
+            frames=spec(num_read, height, width, 3, dtype=np.uint8),
+            motion=spec(interval, rows, columns, 2, dtype=np.float32),
+            inter=spec(interval, rows, columns, dtype=np.bool_),
+            next_frame=spec(height, width, 3, dtype=np.uint8),
+            length=spec(dtype=np.int32),
+            is_linked=spec(dtype=np.bool_),
+        )
+
+    labeller = compile_scheme(model.net, scheme, height=height, width=width)
+
+    def init(params: Params, frame: jax.Array) -> Any:
+        still = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), gops_of())
+        return scheme.init(unflatten(params), still._replace(frames=frame[None]))
+
+    def step(params: Params, state: Any, *gops: jax.Array) -> tuple[Any, Labels]:
+        return labeller.steps(unflatten(params), state, Gop(*gops))
+
+    def lower(function: Callable[..., Any], *inputs: Any) -> export.Exported:
+        # Inputs that a scheme does not read stay: all schemes are called alike.
+        return export.export(jax.jit(function, keep_unused=True), platforms=PLATFORMS)(*inputs)
+
+    shapes = {
+        name: ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for name, leaf in flatten(model.params).items()
+    }
+    frame = gops_of().next_frame
+    state = jax.eval_shape(init, shapes, frame)
+    return Programs(
+        init=lower(init, shapes, frame), step=lower(step, shapes, state, *gops_of(num_gops))
+    )
+
+
+def describe(programs: Programs) -> dict[str, Any]:
+    """Say what goes in and out of the programs, in order.
+
+    Args:
+        programs: The programs.
+
+    Returns:
+        For JSON.
+    """
+    (_, state, *gops), _ = jax.tree.unflatten(programs.step.in_tree, programs.step.in_avals)
+    labels = programs.step.out_avals[-1]
+    params = {
+        "name": "params",
+        "meaning": "the variables, a dictionary by their names in params.safetensors; where a "
+        "program is called with a flat list, in the order of the names",
+    }
+    carried = {
+        "name": "state",
+        "arrays": [
+            {"shape": [str(size) for size in leaf.shape], "dtype": str(leaf.dtype)}
+            for leaf in jax.tree.leaves(state)
+        ],
+        "meaning": "what one interval leaves to the next: an array, or () where there is none; "
+        "floordiv rounds down",
+    }
+    frame = {
+        "name": "frame",
+        "shape": ["H", "W", "3"],
+        "dtype": "uint8",
+        "unit": "0..255",
+        "meaning": "RGB, the first frame of the video",
+    }
+    inputs = [
+        {
+            "name": name,
+            "shape": shape.split(),
+            "dtype": str(leaf.dtype),
+            **({"unit": unit} if unit else {}),
+            "meaning": meaning,
+        }
+        for leaf, (name, (shape, unit, meaning)) in zip(gops, INPUTS.items(), strict=True)
+    ]
+    outputs = [
+        carried,
+        {
+            "name": "labels",
+            "shape": ["g", "t", "H", "W"],
+            "dtype": str(labels.dtype),
+            "meaning": "the class of each pixel, a position in the list of classes; what comes "
+            "after `length` frames means nothing",
+        },
+    ]
+    return {
+        "init": {"file": "init.stablehlo", "inputs": [params, frame], "outputs": [carried]},
+        "step": {
+            "file": "step.stablehlo",
+            "inputs": [params, carried, *inputs],
+            "outputs": outputs,
+        },
+    }
+
+
+def export_model(
+    out: str | Path,
+    model: Model,
+    *,
+    make_scheme: Callable[[Net], Scheme] = interp_mv,
+    interval: int = 5,
+    about: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write a model and a scheme as programs that need no jaxseg.
+
+    Args:
+        out: The folder to write; it appears once it is complete.
+        model: The model.
+        make_scheme: A scheme's constructor, from `jaxseg.schemes`.
+        interval: Frames from one keyframe to the next.
+        about: What the manifest begins with.
+
+    Raises:
+        InputError: If there is something of that name already.
+    """
+    with _new_folder(Path(out)) as folder:
+        scheme = make_scheme(model.net)
+        programs = export_programs(model, scheme, interval=interval)
+        for name, program in programs._asdict().items():
+            (folder / f"{name}.stablehlo").write_bytes(program.serialize())
+        arrays = {name: np.asarray(leaf) for name, leaf in flatten(model.params).items()}
+        (folder / "params.safetensors").write_bytes(format_safetensors(arrays))
+        manifest = {
+            **about,
+            **model_card(model.config, model.classes, extras=model.extras),
+            "interval": interval,
+            "looks_ahead": scheme.looks_ahead,
+            "platforms": PLATFORMS,
+            "calling_convention_version": programs.step.calling_convention_version,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
+            },
+            "sizes": SIZES | {"t": interval, "f": interval if scheme.reads_all_frames else 1},
+            "programs": describe(programs),
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        example = (files(__name__) / "run.py").read_text(encoding="utf-8")
+        (folder / "run.py").write_text(example, encoding="utf-8")
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Fill a folder beside its place, and move it there at the end."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is there already; give a new name, or remove it")
+    hidden = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    hidden.mkdir(parents=True)
+    try:
+        yield hidden
+        hidden.replace(out)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
