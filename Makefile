@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.demo-installed
+DOCS := $(VENV)/.docs-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 PIP := $(BIN)/python -m pip install --quiet
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench readme constraints clean
+.PHONY: help demo test test-all lint format docs bench readme constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +37,14 @@ format: $(DEV) ## put the code in form
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
+docs: $(DOCS) ## build the documentation, into build/docs
+	$(BIN)/python -m sphinx -W --keep-going docs build/docs
+	@echo "open build/docs/index.html"
+
 bench: $(BENCH) ## time jaxseg against its peers
 	$(BIN)/python -m benchmarks
 
-readme: $(DEMO) ## fill the README's tables from the result files
+readme: $(DEMO) ## fill the tables of README and docs/ from the result files
 	$(BIN)/python -m experiments.readme
 
 # Both files are freezes of fresh environments; what differs gets a marker.
@@ -66,9 +71,13 @@ $(DEMO): pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
+$(DOCS): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
+	@touch $@ $(DEMO)
+
 $(DEV): pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
-	@touch $@ $(DEMO)
+	@touch $@ $(DEMO) $(DOCS)
 
 # The peers are large, and pinned by nobody: the versions stand in the results.
 $(BENCH): pyproject.toml constraints.txt | $(BIN)/pip

@@ -27,7 +27,8 @@ author = "The jaxseg authors"
 version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 html_title = f"jaxseg {release}"
 html_theme = "furo"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_show_copyright = False
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_argparse_cli"]
 source_suffix = {".md": "myst-nb"}
@@ -40,6 +41,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, too
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
@@ -48,7 +50,7 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 default_role = "literal"
 napoleon_custom_sections = [("Source", "notes_style")]
-napoleon_attr_annotations = False # they are jaxtyping's: the text says the shapes better
+napoleon_attr_annotations = False  # they are jaxtyping's: the text says the shapes better
 napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [("py:exc", ".*")]  # Python's own, and those of other pages

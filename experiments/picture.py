@@ -9,7 +9,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +21,8 @@ from data.street import render
 from experiments.command import explain
 from jaxseg import codec
 from jaxseg.arrays import Clip
-from jaxseg.checkpoints import Model, load_model
+from jaxseg.checkpoints import load_model
+from jaxseg.classes import Classes
 from jaxseg.draw import draw_motion, grid_of_pictures, overlay
 from jaxseg.files import replacing
 from jaxseg.runner import segment
@@ -49,28 +49,24 @@ class Options:
 
 
 def draw_overview(
-    clip: Clip, labels: UInt8[np.ndarray, "t H W"], model: Model
-) -> UInt8[np.ndarray, "H W 3"]:
+    clip: Clip, labels: UInt8[np.ndarray, "t H W"], classes: Classes
+) -> UInt8[np.ndarray, "_H _W 3"]:
     """Set frames, motion and labels under each other.
 
     Args:
         clip: With frames.
         labels: Of all its frames.
-        model: Whose classes they are.
+        classes: What the labels name.
 
     Returns:
         `[H, W, 3]` uint8.
     """
     assert clip.frames is not None
     frames, shown = clip.frames, list(SHOWN)
-    arrows = [
-        # Nothing is carried to a keyframe: its own vectors are not used.
-        np.full_like(frames[at], 255)
-        if at % INTERVAL == 0
-        else draw_motion(frames[at] // 2 + 64, clip.motion[at], clip.inter[at])
-        for at in shown
-    ]
-    painted = overlay(frames[shown], labels[shown], palette=model.classes.palette)
+    arrows = [draw_motion(frames[at], clip.motion[at], clip.inter[at]) for at in shown]
+    # The first is an I-frame, and an I-frame has no vectors.
+    arrows[0] = np.full_like(arrows[0], 255)
+    painted = overlay(frames[shown], labels[shown], palette=classes.palette)
     return grid_of_pictures(
         np.stack([frames[shown], np.stack(arrows), painted]),
         row_names=["frame", "motion vectors", "labels"],
@@ -94,7 +90,7 @@ def run(options: Options) -> None:
         codec.encode(street.frames, film, rate=30, gop=60)
         clip = codec.load(film)
         labels = segment(film, model.net, model.params, interval=INTERVAL)
-        picture = draw_overview(clip, np.stack(list(islice(labels, INTERVAL + 1))), model)
+        picture = draw_overview(clip, np.stack(list(labels)), model.classes)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as hidden:
         Image.fromarray(picture).quantize(NUM_COLOURS).save(hidden, format="PNG", optimize=True)

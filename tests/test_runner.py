@@ -12,9 +12,10 @@ import pytest
 
 from jaxseg.intervals import prefetch
 from jaxseg.nets import predict_labels
-from jaxseg.runner import compile_scheme, label_gops, scan, segment
+from jaxseg.runner import compile_scheme, label_gops, label_intervals, scan, segment
 from jaxseg.schemes import copy_last, interp_mv, per_frame, prop_mv
 from tests import reference
+from tests.films import draw_frames, encode_as
 from tests.streams import broken, cut, list_until_damage
 
 SCHEMES = {it.__name__: it for it in (copy_last, interp_mv, per_frame, prop_mv)}
@@ -117,6 +118,28 @@ def test_one_compilation_begins_intervals_of_every_length():
     for interval in (4, 1, 2):
         labeller.init(params, stream_of(scheme, 5, (16, 16), interval)[0])
     assert len(traced) == 1
+
+
+def test_each_interval_begins_with_its_keyframe():
+    net, converted = reference.toy_net(), []
+    options = {"intra": (0, 7), "cuts": (10,)}
+    frames = reference.numbered_frames(13, converted=converted, **options)
+    params = reference.toy_params(net)
+    found = list(label_intervals(frames, net, params, make_scheme=copy_last, interval=5))
+    starts = np.cumsum([0, *map(len, found)])
+    # Pixels are converted of keyframes alone, of the first one to learn the size, too.
+    assert starts[:-1].tolist() == converted[1:] == [0, 5, 7, 10]
+    frames = reference.numbered_frames(13, **options)
+    expected = list(segment(frames, net, params, make_scheme=copy_last, interval=5))
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+def test_a_file_without_vectors_is_encoded_anew_on_the_way(tmp_path):
+    video, net = tmp_path / "in.mkv", reference.toy_net()
+    encode_as("libx265", video, draw_frames(6), **{"x265-params": "log-level=none"})
+    for path in (video, str(video)):
+        labels = list(segment(path, net, reference.toy_params(net), make_scheme=copy_last))
+        assert np.stack(labels).shape == (6, 48, 64)
 
 
 def test_an_endless_video_is_labelled_as_it_comes():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxseg.runner import Labeller
     from jaxseg.schemes import Scheme
 
-Status = Literal["complete", "interrupted", "damaged", "failed"]
+Status = Literal["complete", "interrupted", "damaged"]
 
 
 class UnusableVideo(InputError):

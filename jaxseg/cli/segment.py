@@ -28,6 +28,7 @@ from jaxseg.cli.summary import (
     describe_work,
     identify,
     is_done,
+    without_password,
     write_summary,
 )
 from jaxseg.errors import InputError
@@ -217,7 +218,7 @@ def _segment_to_file(video: Video, out: Path, task: Task) -> int:
     tools = make_tools(task.settings)
     with stopping_gently() as stop, _open(video, task) as source:
         tally, reading = _label(video, source, {"overlay": out}, task, tools, stop)
-    return _conclude(video, out, tally, reading)
+    return _conclude(video, out, tally, reading, num_left=0)
 
 
 def _segment_to_folders(
@@ -255,21 +256,24 @@ def _segment_to_folders(
                     write_summary(hidden, summary)
             except UnusableVideo as error:
                 print(f"jaxseg: error: {error}", file=sys.stderr)
-                add_to_list(out, about, entry | {"status": "failed", "damage": str(error)})
+                failure = {"status": "failed", "damage": without_password(str(error))}
+                add_to_list(out, about, entry | failure)
                 codes.append(2)
                 continue
             told = ("status", "damage", "num_frames", "throughput_fps")
             add_to_list(out, about, entry | {"folder": folder.name} | {it: work[it] for it in told})
-            codes.append(_conclude(video, folder / FILES["overlay"], tally, reading))
-    if num_left := len(folders) - len(codes):
-        print(f"jaxseg: interrupted: {num_left} videos were not begun", file=sys.stderr)
+            overlay, num_left = folder / FILES["overlay"], len(folders) - len(codes) - 1
+            codes.append(_conclude(video, overlay, tally, reading, num_left=num_left))
+    if len(codes) < len(folders) and 130 not in codes:
+        num_left = len(folders) - len(codes)
+        print(f"jaxseg: interrupted; not begun: {num_left}", file=sys.stderr)
         codes.append(130)
     if len(folders) > 1:
         print(f"{codes.count(0)} of {len(folders)} videos complete: {out / FILES['summary']}")
     return max(codes)
 
 
-def _conclude(video: Video, overlay: Path, tally: Tally, reading: Reading) -> int:
+def _conclude(video: Video, overlay: Path, tally: Tally, reading: Reading, *, num_left: int) -> int:
     """Say in a line what has come of a video, and in another one what is wrong."""
     fps = tally.num_frames / tally.seconds["total"]
     print(f"{overlay}: {tally.num_frames} frames, {fps:.1f} a second")
@@ -277,7 +281,8 @@ def _conclude(video: Video, overlay: Path, tally: Tally, reading: Reading) -> in
         print(f"jaxseg: error: {reading.damage}; the frames before are done", file=sys.stderr)
         return 2
     if reading.status == "interrupted":
-        print(f"jaxseg: interrupted in {video}: its video is whole, but shorter", file=sys.stderr)
+        rest = f"; not begun: {num_left}" if num_left else ""
+        print(f"jaxseg: interrupted at {video}: what was read is done{rest}", file=sys.stderr)
         return 130
     return 0
 
@@ -308,12 +313,19 @@ def _label(
         print(f"{video}: encoded anew on the way, for: {'; '.join(source.why)}", file=sys.stderr)
     numbers = [it for it in (source.num_frames, task.max_frames) if it is not None]
     total = min(numbers, default=None)
-    with tqdm(total=total, unit="frame", disable=None, dynamic_ncols=True, leave=False) as bar:
-        bar.set_description(f"{video}: compiling for {source.width}x{source.height}")
+    name = video.name if isinstance(video, Path) else without_password(video)
+    with tqdm(
+        total=total,
+        desc=f"{name}: compiling for {source.width}x{source.height}",
+        unit="frame",
+        disable=None,
+        dynamic_ncols=True,
+        leave=False,
+    ) as bar:
 
         @contextmanager
         def open_and_show(tally: Tally) -> Iterator[WriteFrame]:
-            bar.set_description(str(video))
+            bar.set_description(name, refresh=False)
             bar.reset(total=total)
             with open_outputs(
                 paths,

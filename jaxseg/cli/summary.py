@@ -39,7 +39,7 @@ def describe_run(command: Sequence[str]) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [without_password(word) for word in command],
         "versions": {name: version(name) for name in VERSIONS},
-        "device": f"{device.platform}: {device.device_kind}",
+        "device": device.device_kind,
     }
 
 
@@ -104,7 +104,7 @@ def describe_work(
     return {
         "classes": dataclasses.asdict(classes),
         "status": status,
-        "damage": damage,
+        "damage": None if damage is None else without_password(damage),
         "num_frames": count,
         "num_keyframes": tally.num_keyframes,
         "time_ms": times,

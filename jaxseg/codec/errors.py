@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -13,7 +15,6 @@ FULL = {
     errno.EDQUOT: "the quota is used up",
     errno.EFBIG: "the file system allows no larger file",
 }
-
 
 BROKEN = (
     av.FFmpegError,
@@ -29,6 +30,33 @@ BROKEN = (
 
 class CodecError(InputError):
     """A video cannot be read or written: one line that names the file and the way out."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C in the midst of FFmpeg, through which only an `Exception` can be carried."""
+
+
+@contextmanager
+def explained(explain: Callable[[Exception], CodecError]) -> Iterator[None]:
+    """Turn whatever PyAV raises inside into the line that a user needs.
+
+    Args:
+        explain: Gives the error to raise in place of another.
+
+    Returns:
+        A context manager; a `CodecError` passes as it is.
+
+    Raises:
+        KeyboardInterrupt: In place of `Interrupted`.
+    """
+    try:
+        yield
+    except CodecError:
+        raise
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except BROKEN as error:
+        raise explain(error) from error
 
 
 def explain_read(path: str | Path, error: Exception) -> CodecError:
@@ -49,6 +77,10 @@ def explain_read(path: str | Path, error: Exception) -> CodecError:
         return CodecError(f"{path}: may not be read; check its permissions")
     if isinstance(error, EOFError):
         return CodecError(f"{path}: ends before its first frame; copy or download it again")
+    if "://" in str(path):
+        return CodecError(
+            f"{path}: gives no video ({reason(error)}); check the address, and that it plays"
+        )
     return CodecError(
         f"{path}: is no video that FFmpeg can read, or is cut off ({reason(error)}); "
         "check that it plays, and copy or download it again"
@@ -85,4 +117,6 @@ def reason(error: Exception) -> str:
     Returns:
         A few words on one line.
     """
+    if isinstance(error, av.error.ExitError):
+        return "it sends nothing any more"
     return str(getattr(error, "strerror", None) or error).splitlines()[0]

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import av
@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from jaxseg.codec.errors import BROKEN, CodecError, explain_read, reason
+from jaxseg.codec.errors import BROKEN, CodecError, Interrupted, explain_read, explained, reason
 
 MISSING_SECONDS = 1.0
 """A file that ends this much before the length in its header counts as cut off."""
@@ -49,10 +49,8 @@ def open_video(path: str | Path) -> Iterator[VideoStream]:
     Raises:
         CodecError: If there is no such file or no video in it.
     """
-    try:
+    with explained(partial(explain_read, path)):
         container = _open(os.fspath(path))
-    except BROKEN as error:
-        raise explain_read(path, error) from error
     with container:
         stream = _first_video(path, container)
         # Frame threads give other vectors on each run, and lose frames before damage;
@@ -98,12 +96,17 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
     index, begin, end, size = 0, 0.0, 0.0, (0, 0)
 
     def damage(what: str) -> CodecError:
+        if not index and opens_once(path) and "mp4" in stream.container.format.name:
+            return CodecError(
+                f"{path}: its header comes last ({what}); give the file itself, or write it "
+                "with its header in front: ffmpeg -i FILE -c copy -movflags +faststart"
+            )
         return CodecError(
             f"{path}: is damaged or cut off at frame {index} ({end - begin:.2f} s): {what}; "
             "copy or download it again, or cut it there"
         )
 
-    try:
+    with explained(lambda error: damage(reason(error))):
         for packet in packets(stream):
             for picture in _decode_packet(packet, must_be_whole=index > 0):
                 if packet.is_corrupt or picture.is_corrupt:
@@ -119,10 +122,6 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
                 end = start + _duration(picture, stream)
                 yield picture
                 index += 1
-    except CodecError:
-        raise
-    except BROKEN as error:
-        raise damage(reason(error)) from error
     expected = header_seconds(stream)
     if not index and not expected:
         raise CodecError(f"{path}: holds no video frame; check that it plays")
@@ -236,10 +235,28 @@ def _open(name: str) -> InputContainer:
 
 def _standard_input() -> Any:
     """Give what PyAV reads standard input from: a file as such, a pipe as data comes in."""
+    if sys.stdin is None:
+        raise CodecError("-: there is no standard input; give a file, or pipe a video in")
     stream = sys.stdin.buffer
     if stream.seekable():
         return stream
-    return SimpleNamespace(read=cast(io.BufferedReader, stream).read1)
+    return _Pipe(cast(io.BufferedReader, stream))
+
+
+class _Pipe:
+    """What PyAV reads as a file: as much as has come in, without waiting for more."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.stream, self.is_interrupted = stream, False
+
+    def read(self, size: int) -> bytes:
+        if self.is_interrupted:
+            return b""  # FFmpeg tries again before PyAV raises what it was given
+        try:
+            return self.stream.read1(size)
+        except KeyboardInterrupt as error:
+            self.is_interrupted = True
+            raise Interrupted from error
 
 
 def _decode_packet(packet: Packet, *, must_be_whole: bool) -> list[VideoFrame]:
@@ -264,9 +281,15 @@ def _first_video(path: str | Path, container: InputContainer) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic:
             # PyAV's types do not say that there may be no decoder.
             if stream.codec_context is None:
-                raise CodecError(f"{path}: its video has a codec that FFmpeg cannot decode")
+                raise CodecError(
+                    f"{path}: its video has a codec that FFmpeg cannot decode; export it anew "
+                    "from where it comes, as H.264"
+                )
             if not stream.codec_context.width:
-                break
+                raise CodecError(
+                    f"{path}: does not tell how large its pictures are; check that it plays, and "
+                    "copy or download it again"
+                )
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise CodecError(f"{path}: holds no video ({kinds}); give a video file")

@@ -183,6 +183,7 @@ def require_motion(path: str | Path, codec: str) -> None:
 @dataclass
 class _Packets:
     num_packets: int = 0
+    num_shown: int = 0
     num_keyframes: int = 0
     min_gop: int | None = None
     max_gop: int = 0
@@ -211,6 +212,8 @@ def _scan(stream: VideoStream, max_packets: int) -> _Packets:
         else:
             latest = packet.pts
         found.num_packets += 1
+        # What was trimmed off the beginning is in the file, to decode what follows.
+        found.num_shown += not packet.is_discard
         if found.num_packets == max_packets:
             break
     return found
@@ -226,7 +229,7 @@ def _count(
     stream: VideoStream, found: _Packets, max_packets: int
 ) -> tuple[int | None, Literal["packets", "header", "duration"] | None]:
     if found.num_packets < max_packets:
-        return found.num_packets, "packets"
+        return found.num_shown, "packets"
     if stream.frames:
         return stream.frames, "header"
     seconds = header_seconds(stream)

@@ -100,6 +100,7 @@ def describe(
     *,
     pixels: Literal["all", "intra"] = "all",
     residual_threshold: int | None = None,
+    intra_share: float = INTRA_SHARE,
 ) -> Iterator[CodedFrame]:
     """Say of each picture what the codec knows about it, and whether the scene changes.
 
@@ -108,6 +109,8 @@ def describe(
         pictures: In the order in which they are shown.
         pixels: As in `read_frames`.
         residual_threshold: As in `read_frames`.
+        intra_share: Frames with at least this share of intra blocks are looked at for
+            a scene cut.
 
     Returns:
         An iterator of as many frames.
@@ -133,7 +136,7 @@ def describe(
             time=time,
             picture_type=picture_type,
             is_cut=previous is not None
-            and bool(np.count_nonzero(~inter) >= INTRA_SHARE * inter.size)
+            and bool(np.count_nonzero(~inter) >= intra_share * inter.size)
             and _is_other_scene(previous, shown, shrink),
             motion=motion,
             inter=inter,

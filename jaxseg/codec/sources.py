@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from jaxseg.arrays import CodedFrame
-from jaxseg.codec.errors import BROKEN, CodecError, reason
+from jaxseg.codec.errors import CodecError, explained, reason
 from jaxseg.codec.opening import decode, frame_rate, open_video, opens_once, timed
 from jaxseg.codec.probing import (
     INTERLACED,
@@ -136,9 +136,10 @@ def open_source(video: str | Path, *, size: tuple[int, int] | None = None) -> It
             )
             upright = _filter(shown, filters, name=video) if filters else shown
             coded = _encode(_scale(upright, width, height), width, height)
+            frames = _explain(video, describe(video, coded, intra_share=0.0))
         else:
             coded = (Picture(time, picture, picture) for time, picture in shown)
-        frames = _explain(video, describe(video, coded))
+            frames = _explain(video, describe(video, coded))
         try:
             yield Source(
                 name=str(video),
@@ -171,17 +172,16 @@ def _why(stream: VideoStream, *, is_interlaced: bool) -> tuple[str, ...]:
 
 def _explain(name: str | Path, frames: Iterable[CodedFrame]) -> Generator[CodedFrame, None, None]:
     index = 0
-    try:
+
+    def refusal(error: Exception) -> CodecError:
+        return CodecError(
+            f"{name}: frame {index} cannot be encoded anew ({reason(error)}); cut it there"
+        )
+
+    with explained(refusal):
         for frame in frames:
             yield frame
             index += 1
-    except CodecError:
-        raise
-    except BROKEN as error:
-        raise CodecError(
-            f"{name}: frame {index} cannot be encoded anew ({reason(error)}); check that it "
-            "plays, or cut it there"
-        ) from error
 
 
 def _filter(

@@ -154,7 +154,11 @@ def write_report(run: str | Path, path: str | Path) -> None:
     excerpt = None
     if names:
         shown, areas = read_timeline(run / "frames.csv", names=names, chosen=chosen)
-        panels, notes = _readable({"input": source, "overlay": (overlay, None)})
+        for panel, video, num_bytes in (("input", *source), ("overlay", overlay, None)):
+            if flaw := _flaw(video, num_bytes):
+                notes.append(f"{video.name} {flaw}: the {panel} is not shown.")
+            else:
+                panels[panel] = video
     if panels and shown:
         indices = [frame.number for frame in shown]
         excerpt = make_excerpt(list(panels.values()), indices, rate=rate)
@@ -287,26 +291,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _readable(videos: Mapping[str, tuple[Path, int | None]]) -> tuple[dict[str, Path], list[str]]:
-    """Keep the videos that can be read, and say in a line what is not shown for want of one.
-
-    An address or a camera is not opened anew; a file whose size is known must still have it.
-    """
-    there, notes = {}, []
-    for panel, (path, num_bytes) in videos.items():
-        what = "is no file, or no longer there"
-        if path.is_file():
-            what = "has changed since"
-            if num_bytes in (None, path.stat().st_size):
-                try:
-                    codec.probe(path, max_packets=1)
-                except codec.CodecError:
-                    what = "cannot be read"
-                else:
-                    there[panel] = path
-                    continue
-        notes.append(f"{path.name} {what}: the {panel} is not shown.")
-    return there, notes
+def _flaw(video: Path, num_bytes: int | None) -> str | None:
+    """Say why a video cannot be shown; an address or a camera is not opened anew."""
+    if not video.is_file():
+        return "is no file, or no longer there"
+    if num_bytes not in (None, video.stat().st_size):
+        return "has changed since"
+    try:
+        codec.probe(video, max_packets=1)
+    except codec.CodecError:
+        return "cannot be read"
+    return None
 
 
 def _pictures(

@@ -36,16 +36,15 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 SIZES = {
     "g": "consecutive intervals, labelled together; 1 or more",
-    "t": "frames of an interval, from a keyframe to the last one before the next",
-    "f": "those of them whose pixels are read, the keyframe first",
     "H": "rows of a frame, pixels; any number",
     "W": "columns of a frame, pixels; any number",
     "h": "rows of the motion grid, 2 * ceil(H / 16)",
     "w": "columns of the motion grid, 2 * ceil(W / 16)",
 }
+"""Letters of shapes, but for `t`, the interval, and `f`, how many of its frames are read."""
 
 INPUTS = {
-    "frames": ("g f H W 3", "0..255", "RGB, of each interval the frames that are read"),
+    "frames": ("g f H W 3", "0..255", "RGB, of each interval the keyframe or all t frames"),
     "motion": (
         "g t h w 2",
         "pixels",
@@ -57,7 +56,11 @@ INPUTS = {
         "",
         "False where a block of that step was coded without motion; True after `length`",
     ),
-    "next_frame": ("g H W 3", "0..255", "RGB, the next keyframe, frame `length` of the interval"),
+    "next_frame": (
+        "g H W 3",
+        "0..255",
+        "RGB, the next keyframe, frame `length` of the interval; any picture where there is none",
+    ),
     "length": ("g", "frames", "how many of the t frames are real; of a whole interval, t"),
     "is_linked": (
         "g",
@@ -92,21 +95,22 @@ def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
     Returns:
         The programs.
     """
-    height, width, num_gops = export.symbolic_shape("H, W, g")
+    sizes: Any = export.symbolic_shape("g, H, W")
+    num_gops, height, width = sizes
     rows, columns = motion_grid_size(height, width)
     num_read = interval if scheme.reads_all_frames else 1
 
-    def gops_of(*batch: Any) -> Gop:
-        def spec(*shape: Any, dtype: Any) -> ShapeDtypeStruct:
-            return ShapeDtypeStruct((*batch, *shape), dtype)
+    def spec(dtype: Any, *shape: Any) -> Any:
+        return ShapeDtypeStruct(shape, dtype)
 
+    def gops_of(*batch: Any) -> Gop:
         return Gop(
-            frames=spec(num_read, height, width, 3, dtype=np.uint8),
-            motion=spec(interval, rows, columns, 2, dtype=np.float32),
-            inter=spec(interval, rows, columns, dtype=np.bool_),
-            next_frame=spec(height, width, 3, dtype=np.uint8),
-            length=spec(dtype=np.int32),
-            is_linked=spec(dtype=np.bool_),
+            frames=spec(np.uint8, *batch, num_read, height, width, 3),
+            motion=spec(np.float32, *batch, interval, rows, columns, 2),
+            inter=spec(np.bool_, *batch, interval, rows, columns),
+            next_frame=spec(np.uint8, *batch, height, width, 3),
+            length=spec(np.int32, *batch),
+            is_linked=spec(np.bool_, *batch),
         )
 
     labeller = compile_scheme(model.net, scheme, height=height, width=width)
@@ -122,10 +126,8 @@ def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
         # Inputs that a scheme does not read stay: all schemes are called alike.
         return export.export(jax.jit(function, keep_unused=True), platforms=PLATFORMS)(*inputs)
 
-    shapes = {
-        name: ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for name, leaf in flatten(model.params).items()
-    }
+    leaves = flatten(model.params)
+    shapes = {name: spec(leaf.dtype, *leaf.shape) for name, leaf in leaves.items()}
     frame = gops_of().next_frame
     state = jax.eval_shape(init, shapes, frame)
     return Programs(
