@@ -95,6 +95,10 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
     """
     index, begin, end, size = 0, 0.0, 0.0, (0, 0)
 
+    def shown() -> float:
+        # The clock of a transport stream may be set back.
+        return max(end - begin, float(index / frame_rate(stream)))
+
     def damage(what: str) -> CodecError:
         if not index and opens_once(path) and "mp4" in stream.container.format.name:
             return CodecError(
@@ -102,7 +106,7 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
                 "with its header in front: ffmpeg -i FILE -c copy -movflags +faststart"
             )
         return CodecError(
-            f"{path}: is damaged or cut off at frame {index} ({end - begin:.2f} s): {what}; "
+            f"{path}: is damaged or cut off at frame {index} ({shown():.2f} s): {what}; "
             "copy or download it again, or cut it there"
         )
 
@@ -125,7 +129,7 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
     expected = header_seconds(stream)
     if not index and not expected:
         raise CodecError(f"{path}: holds no video frame; check that it plays")
-    if expected is not None and expected - (end - begin) > (MISSING_SECONDS if index else 0):
+    if expected is not None and expected - shown() > (MISSING_SECONDS if index else 0):
         raise damage(f"its header promises {expected:.2f} s")
 
 

@@ -238,7 +238,7 @@ def _count(
     return round(seconds * frame_rate(stream)), "duration"
 
 
-def count_references(codec: str, extradata: bytes | None, head: bytes = b"") -> int | None:
+def count_references(codec: str, extradata: bytes | None, head: bytes) -> int | None:
     """Tell how many frames a P-frame may refer to.
 
     Args:

@@ -164,7 +164,7 @@ def _why(stream: VideoStream, *, is_interlaced: bool) -> tuple[str, ...]:
     codec, context = codec_name(stream), stream.codec_context
     return why_inexact(
         codec,
-        num_references=count_references(codec, context.extradata),
+        num_references=count_references(codec, context.extradata, b""),
         has_b_frames=bool(context.has_b_frames),
         is_interlaced=is_interlaced,
     )
