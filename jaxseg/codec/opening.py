@@ -121,6 +121,9 @@ def decode(path: str | Path, stream: VideoStream) -> Iterator[VideoFrame]:
                         f"{picture.width}x{picture.height}; cut it there"
                     )
                 size = picture.width, picture.height
+                # AVI has no time stamps, and FFmpeg's are those of packets, in another order.
+                if stream.codec_context.has_b_frames and stream.container.format.name == "avi":
+                    picture.pts = None
                 start = end if picture.time is None else picture.time
                 begin = begin if index else start
                 end = start + _duration(picture, stream)

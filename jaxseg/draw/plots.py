@@ -219,6 +219,91 @@ def plot_accuracy_throughput(
     _save(figure, path)
 
 
+def plot_calibration(
+    rows: Sequence[Row],
+    path: str | os.PathLike[str],
+    *,
+    max_drop: float,
+    chosen: Row | None = None,
+    title: str = "",
+) -> None:
+    """Plot what settings are expected to lose against how fast they are.
+
+    Args:
+        rows: One a setting, with `scheme`, `interval`, `throughput_fps` and `miou_drop`
+            (0..1); where known, `miou_drop_error`, drawn as bars, and `miou_drop_true`, by
+            labels, drawn as dashed curves.
+        path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
+        max_drop: The loss allowed, 0..1, a line; what loses many times more is cut off.
+        chosen: The row to be marked.
+        title: Above the plot.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no row.
+    """
+    if not rows:
+        raise ValueError("0 settings to plot; calibrate first")
+    figure = _figure(width=8, height=4.6)
+    axis = figure.subplots()
+    curves = _by_scheme(rows, "miou_drop")
+    colours = iter(itertools.cycle(_COLOURS))
+    markers = iter(itertools.cycle(_MARKERS))
+    for scheme, curve in curves.items():
+        style = {"color": "black", "marker": "X", "linestyle": ""}
+        if scheme != _REFERENCE:
+            style = {"color": next(colours), "marker": next(markers)}
+        x, y = [row["throughput_fps"] for row in curve], _changes(curve, "miou_drop")
+        error = [abs(change) for change in _changes(curve, "miou_drop_error")]
+        axis.errorbar(
+            x, y, yerr=error, label=scheme, markersize=5, elinewidth=1, capsize=2, **style
+        )
+        if any(row.get("miou_drop_true") is not None for row in curve):
+            truth = style | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "white"}
+            axis.plot(x, _changes(curve, "miou_drop_true"), markersize=4, zorder=3, **truth)
+        for row, at in zip(curve, zip(x, y, strict=True), strict=True):
+            axis.annotate(
+                str(row["interval"]),
+                at,
+                textcoords="offset points",
+                xytext=(3, 5),
+                fontsize=7,
+                color=style["color"],
+                clip_on=True,
+            )
+    axis.axhline(-100 * max_drop, color="black", linestyle=":", linewidth=1)
+    axis.annotate(
+        f"loss allowed: {100 * max_drop:g}",
+        (0.01, -100 * max_drop),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        xytext=(0, -10),
+        fontsize=8,
+    )
+    if chosen is not None:
+        at = chosen["throughput_fps"], -100 * chosen["miou_drop"]
+        axis.plot(*at, "o", markersize=15, fillstyle="none", color="black", label="chosen")
+    if any(row.get("miou_drop_true") is not None for row in rows):
+        axis.plot([], [], color="grey", linestyle="--", linewidth=0.9, label="true, by labels")
+    # What repeats labels is far below the rest, and would flatten it.
+    worst = max(100 * row["miou_drop"] for row in rows)
+    axis.set_ylim(bottom=-min(1.1 * worst + 0.1, max(300 * max_drop, 1.0)))
+    axis.set_xlim(left=0)
+    axis.set(
+        xlabel="throughput (frames per second; the numbers are keyframe intervals)",
+        ylabel="expected change of mIoU (points)",
+    )
+    axis.set_title(title, fontsize=9)
+    _calm(axis)
+    figure.legend(loc="outside right upper", frameon=False)
+    _save(figure, path)
+
+
+def _changes(rows: Sequence[Row], key: str) -> list[float]:
+    """Turn losses into changes, in points; nan for what is not known."""
+    return [float("nan") if row.get(key) is None else -100 * row[key] for row in rows]
+
+
 def _curves(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     """Collect the rows of each scheme and net, in the order of their intervals."""
     curves: dict[tuple[str, str], list[Row]] = {}
