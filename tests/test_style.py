@@ -41,7 +41,7 @@ cli
 """
 FLOORS = {room: floor for floor, line in enumerate(ROOMS.split("\n")) for room in line.split()}
 
-FOLDERS = ("jaxseg", "data", "experiments", "benchmarks", "tests", ".ci")
+FOLDERS = ("jaxseg", "docs", "data", "experiments", "benchmarks", "tests", ".ci")
 REPOSITORY_ONLY = {
     "data",
     "experiments",

@@ -22,6 +22,7 @@ import tyro
 import jaxseg.checkpoints
 import jaxseg.pretrained
 from experiments.readme import ROOT, list_pages
+from jaxseg import calibration
 from jaxseg.cli import COMMANDS, main, parser
 from tests.films import draw_frames, encode_as
 
@@ -102,6 +103,7 @@ def desk(place, checkpoint, monkeypatch):
 
     monkeypatch.setattr(jaxseg.pretrained, "load", load)
     monkeypatch.setattr(jaxseg, "load", load, raising=False)
+    monkeypatch.setattr(calibration, "INTERVALS", (2, 4))  # each scheme at each is compiled
     monkeypatch.chdir(place)
     return place
 
