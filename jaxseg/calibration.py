@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 
-from jaxseg.arrays import Array, CodedFrame, Features, Frames, Gop, Params, Scores
+from jaxseg.arrays import Array, CodedFrame, Features, Frames, Gop, Labels, Params, Scores
 from jaxseg.errors import InputError
 from jaxseg.fusion import BACKWARD
 from jaxseg.geometry import pad_frames
@@ -48,7 +48,7 @@ from jaxseg.schemes import Scheme, interp_mv, per_frame, prop_mv
 INTERVALS = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Frames from one keyframe to the next that are tried."""
 
-NUM_RUNS, RUN_LENGTH = 4, 32
+NUM_RUNS, RUN_LENGTH = 4, 48
 """So many places of a video are looked at, so many consecutive frames at each."""
 
 REACH = 4
@@ -56,6 +56,7 @@ REACH = 4
 
 SPACING = 4
 """One pixel of so many, in both directions, is judged."""
+_JUDGED = slice(SPACING // 2, None, SPACING)
 
 NUM_GRIDS = 4
 """Grids of keyframes that are averaged over, about, where an interval is that long."""
@@ -65,6 +66,7 @@ MIN_ROUNDS, MAX_ROUNDS, ENOUGH_SECONDS = 5, 20, 5.0
 
 Posterior: TypeAlias = Float[np.ndarray, "t h w k"]
 Thinned: TypeAlias = UInt8[np.ndarray, "_t _h _w"]
+FeaturesFn: TypeAlias = Callable[[Params, Frames], Features]
 VoteFn: TypeAlias = Callable[[Params, Gop], tuple[Array, Array]]
 MakeScheme: TypeAlias = Callable[[Net], Scheme]
 Track: TypeAlias = Callable[..., Iterable[Any]]
@@ -178,23 +180,24 @@ def calibrate(
         InputError: If the video ends before the first place.
     """
     places = spread_runs(num_frames, num_runs=num_runs, run_length=run_length)
-    features_fn = jax.jit(lambda params, frame: net.features(params, pad_frames(frame[None]))[0])
-    light = with_known_features(net)
+    features_fn, light = compile_features(net), with_known_features(net)
     schemes = {BASE.scheme: per_frame(light)} | {k: make(light) for k, make in makers.items()}
     wanted = [Setting(k, n) for k in makers if k != BASE.scheme for n in sorted({*intervals} - {1})]
     tallies: dict[Setting, list[Tally]] = {}
     is_named = np.zeros(net.num_classes, bool)
     clock = _Clock()
-    runs = _take_runs(frames, places, features_fn, params, clock=clock, track=track)
+    runs = take_runs(clock.watch(frames), places, features_fn, params, track=track)
     for number, run in enumerate(runs):
         if number == 0:
             size = {"height": run.height, "width": run.width}
             labellers = {k: compile_scheme(light, it, **size) for k, it in schemes.items()}
             vote_fn = compile_votes(light, **size)
             wanted = [setting for setting in wanted if setting.interval < len(run.frames)]
-            network_ms = _time(features_fn, labellers, [BASE, *wanted], run, track=track)
+            heavy_fn = partial(features_fn, params)
+            network_ms = _time(heavy_fn, labellers, [BASE, *wanted], run, track=track)
         posterior = judge(vote_fn, run, reach=reach)
-        own = np.concatenate(list(_label(labellers[BASE.scheme], run, 1, range(len(run.frames)))))
+        everywhere = label_intervals(labellers[BASE.scheme], run, 1, starts=range(len(run.frames)))
+        own = np.concatenate([thin(labels) for labels in everywhere])
         is_named[np.unique(own)] = True
         title = {"desc": f"place {number + 1} of {len(places)}", "unit": "setting", "leave": False}
         for setting in track(wanted, **title):
@@ -202,6 +205,7 @@ def calibrate(
                 tallies.setdefault(setting, []).append(
                     tally(labellers[setting.scheme], run, setting.interval, posterior, own)
                 )
+        del run  # or the features of two places would lie in memory
     if not is_named.any():
         first = places[0].start if places else 0
         raise InputError(
@@ -209,18 +213,12 @@ def calibrate(
         )
     rows = []
     for setting in (BASE, *tallies):
-        reads = schemes[setting.scheme].reads_all_frames
-        decode_ms = clock.frame_ms(share_of_pixels=1.0 if reads else 1 / setting.interval)
-        agreement, drop, error = 1.0, 0.0, 0.0
-        if setting != BASE:
-            agreement = float(mean_iou(np.sum([it.agreement for it in tallies[setting]], axis=0)))
-            drop, error = expected_drop(tallies[setting], is_named)
+        reads_all = schemes[setting.scheme].reads_all_frames
+        decode_ms = clock.frame_ms(share_of_pixels=1.0 if reads_all else 1 / setting.interval)
         rows.append(
             Measured(
                 *setting,
-                miou_agreement=agreement,
-                miou_drop=drop,
-                miou_drop_error=error,
+                *((1.0, 0.0, 0.0) if setting == BASE else _losses(tallies[setting], is_named)),
                 throughput_fps=1000 / network_ms[setting],
                 decoded_throughput_fps=1000 / (network_ms[setting] + decode_ms),
             )
@@ -263,6 +261,71 @@ def spread_runs(num_frames: int | None, *, num_runs: int, run_length: int) -> li
     return [range(start, start + length) for start in starts]
 
 
+def take_runs(
+    frames: Iterable[CodedFrame],
+    places: Sequence[range],
+    features_fn: FeaturesFn,
+    params: Params,
+    *,
+    track: Track = lambda items, **_: items,
+) -> Iterator[Run]:
+    """Read a video up to the last of some places, and compute the features there.
+
+    Args:
+        frames: The video, from its first frame.
+        places: Which frames, in order; from `spread_runs`.
+        features_fn: `(params, frame [H, W, 3]) -> features`, from `compile_features`.
+        params: The net's variables.
+        track: Shows progress, such as `tqdm`.
+
+    Yields:
+        A run each, as soon as it is complete; a shorter one where the video ends in it.
+    """
+    coming = iter(places)
+    place = next(coming, range(0))
+    taken: list[CodedFrame] = []
+    table: np.ndarray | None = None
+    height = width = 0
+
+    def finish() -> Run:
+        nonlocal taken, table
+        # Of one size also where the video ended, so that nothing is compiled twice.
+        run = Run(taken, {**params, "carried": jnp.asarray(table)}, height, width)
+        taken, table = [], None
+        return run
+
+    end = places[-1].stop if places else 0
+    for frame in track(islice(frames, end), desc="reading", unit="frame", total=end):
+        if frame.index not in place:
+            continue
+        pixels = frame.rgb()
+        height, width = pixels.shape[:2]
+        features = np.asarray(features_fn(params, pixels))
+        if table is None:
+            table = np.zeros((len(place), *features.shape), features.dtype)
+        table[len(taken)] = features
+        # A sign for its row in place of the pixels.
+        sign = np.array([[[len(taken) % 256, len(taken) // 256, 0]]], np.uint8)
+        taken.append(replace(frame, residual=None, rgb=partial(np.asarray, sign)))
+        if len(taken) == len(place):
+            yield finish()
+            place = next(coming, range(0))
+    if taken:
+        yield finish()
+
+
+def compile_features(net: Net) -> FeaturesFn:
+    """Compile what runs on keyframes alone.
+
+    Args:
+        net: The net.
+
+    Returns:
+        `(params, frame [H, W, 3]) -> features [h, w, c]`.
+    """
+    return jax.jit(lambda params, frame: net.features(params, pad_frames(frame[None]))[0])
+
+
 def with_known_features(net: Net) -> Net:
     """Put features that are there already in the place of a net's feature net.
 
@@ -281,6 +344,18 @@ def with_known_features(net: Net) -> Net:
     return net._replace(features=features)
 
 
+def thin(labels: Labels) -> Labels:
+    """Take the pixels that are judged: one of `SPACING`, in both directions.
+
+    Args:
+        labels: `[*b, H, W]`.
+
+    Returns:
+        `[*b, h, w]`, the same pixels for all frames.
+    """
+    return labels[..., _JUDGED, _JUDGED]
+
+
 def compile_votes(net: Net, *, height: int, width: int) -> VoteFn:
     """Compile what both keyframes of an interval say of each of its frames.
 
@@ -291,12 +366,12 @@ def compile_votes(net: Net, *, height: int, width: int) -> VoteFn:
 
     Returns:
         `(params, gop) -> (ahead, back)`, each `[t, h, w, k]`: the probabilities of the
-        classes, on one pixel of `SPACING`, carried from the keyframe and from the next.
+        classes on the pixels of `thin`, carried from the keyframe and from the next.
     """
 
     def probabilities(scores: Scores) -> Float[Array, "h w k"]:
         every = upsample_scores(scores, stride=net.stride, height=height, width=width)
-        return jax.nn.softmax(_thin(every, axis=-3))
+        return jax.nn.softmax(every[_JUDGED, _JUDGED])
 
     def say(scheme: Scheme, params: Params, gop: Gop) -> Float[Array, "t h w k"]:
         _, scores = scheme.step(params, scheme.init(params, gop), gop)
@@ -315,10 +390,11 @@ def judge(vote_fn: VoteFn, run: Run, *, reach: int = REACH) -> Posterior:
         vote_fn: From `compile_votes`.
         run: The frames.
         reach: Frames before and after a frame whose votes count; the frame's own counts
-            as much as each of theirs.  At the ends of the run there are fewer.
+            as much as each of theirs.  At the ends of the run and next to a cut there are
+            fewer.
 
     Returns:
-        `[t, h, w, k]` float32, the probability of each class on one pixel of `SPACING`.
+        `[t, h, w, k]` float32, the probability of each class on the pixels of `thin`.
     """
     total: np.ndarray | None = None
     num_votes = np.zeros(len(run.frames), np.int64)
@@ -335,6 +411,26 @@ def judge(vote_fn: VoteFn, run: Run, *, reach: int = REACH) -> Posterior:
             num_votes[start + 1 : start + length] += 1
     assert total is not None
     return total / num_votes[:, None, None, None].astype(np.float32)
+
+
+def label_intervals(
+    labeller: Labeller, run: Run, interval: int, *, starts: Iterable[int]
+) -> Iterator[UInt8[np.ndarray, "t H W"]]:
+    """Label the interval that begins with each of some frames.
+
+    Args:
+        labeller: The scheme, compiled for a net from `with_known_features`.
+        run: The frames.
+        interval: Frames from one keyframe to the next.
+        starts: Which frames of the run are keyframes.
+
+    Yields:
+        `[t, H, W]`, the labels of `interval` frames, or of fewer at the end of the run.
+    """
+    for start in starts:
+        gops = _cut(run, start, interval, reads_all_frames=labeller.reads_all_frames)
+        # The keyframe after the interval is there only to be looked ahead at.
+        yield np.concatenate(list(label_gops(labeller, run.params, gops)))[:interval]
 
 
 def tally(labeller: Labeller, run: Run, interval: int, posterior: Posterior, own: Thinned) -> Tally:
@@ -355,8 +451,9 @@ def tally(labeller: Labeller, run: Run, interval: int, posterior: Posterior, own
     expected, expected_per_frame = np.zeros(shape), np.zeros(shape)
     agreement = np.zeros(shape, np.int64)
     starts = range(0, len(run.frames) - interval, max(1, interval // NUM_GRIDS))
-    for start, labels in zip(starts, _label(labeller, run, interval, starts), strict=True):
-        for index, of_frame in enumerate(labels, start):
+    intervals = label_intervals(labeller, run, interval, starts=starts)
+    for start, labels in zip(starts, intervals, strict=True):
+        for index, of_frame in enumerate(thin(labels), start):
             expected += expected_confusion(posterior[index], of_frame)
             expected_per_frame += expected_confusion(posterior[index], own[index])
             agreement += confusion_matrix(own[index], of_frame, num_classes=num_classes)
@@ -382,13 +479,20 @@ def expected_drop(
             np.sum([getattr(it, name) for it in some], axis=0)
             for name in ("expected", "expected_per_frame")
         )
-        return float(np.mean((class_iou(nets) - class_iou(ours))[is_named]))
+        return float(np.nanmean((class_iou(nets) - class_iou(ours))[is_named]))
 
     count = len(tallies)
     if count == 1:
         return drop(tallies), float("nan")
     others = [drop([*tallies[:one], *tallies[one + 1 :]]) for one in range(count)]
     return drop(tallies), float(np.sqrt((count - 1) * np.var(others)))
+
+
+def _losses(
+    tallies: Sequence[Tally], is_named: Bool[np.ndarray, " k"]
+) -> tuple[float, float, float]:
+    agreement = mean_iou(np.sum([it.agreement for it in tallies], axis=0))
+    return float(agreement), *expected_drop(tallies, is_named)
 
 
 class _Clock:
@@ -402,56 +506,18 @@ class _Clock:
         iterator, began = iter(frames), time.perf_counter()
         while (frame := next(iterator, None)) is not None:
             self.decode_s.append(time.perf_counter() - began)
-            yield frame
+            yield replace(frame, rgb=partial(self.convert, frame))
             began = time.perf_counter()
 
-    def rgb(self, frame: CodedFrame) -> UInt8[np.ndarray, "H W 3"]:
+    def convert(self, frame: CodedFrame) -> UInt8[np.ndarray, "H W 3"]:
         began = time.perf_counter()
         pixels = frame.rgb()
         self.convert_s.append(time.perf_counter() - began)
         return pixels
 
     def frame_ms(self, *, share_of_pixels: float) -> float:
-        convert = share_of_pixels * statistics.median(self.convert_s)
-        return 1000 * (statistics.mean(self.decode_s) + convert)
-
-
-def _take_runs(
-    frames: Iterable[CodedFrame],
-    places: Sequence[range],
-    features_fn: Callable[[Params, Frames], Features],
-    params: Params,
-    *,
-    clock: _Clock,
-    track: Track,
-) -> Iterator[Run]:
-    """Read a video up to the last place, and compute the features of those frames."""
-    coming = iter(places)
-    place = next(coming, range(0))
-    taken: list[CodedFrame] = []
-    maps: list[Features] = []
-
-    def finish() -> Run:
-        # All runs get tables of one size, so that nothing is compiled twice.
-        table = jnp.stack([*maps, *[maps[-1]] * (len(place) - len(maps))])
-        return Run(taken, {**params, "carried": table}, *size)
-
-    end = places[-1].stop if places else 0
-    title = {"desc": "reading", "unit": "frame", "total": end}
-    for frame in track(islice(clock.watch(frames), end), **title):
-        if frame.index not in place:
-            continue
-        pixels = clock.rgb(frame)
-        size = pixels.shape[:2]
-        maps.append(features_fn(params, pixels))
-        # A sign for its row in place of the pixels.
-        sign = np.array([[[len(taken) % 256, len(taken) // 256, 0]]], np.uint8)
-        taken.append(replace(frame, residual=None, rgb=partial(np.asarray, sign)))
-        if len(taken) == len(place):
-            yield finish()
-            place, taken, maps = next(coming, range(0)), [], []
-    if taken:
-        yield finish()
+        convert_s = share_of_pixels * statistics.median(self.convert_s)
+        return 1000 * (statistics.mean(self.decode_s) + convert_s)
 
 
 def _cut(run: Run, start: int, interval: int, *, reads_all_frames: bool) -> list[Gop]:
@@ -466,23 +532,8 @@ def _cut(run: Run, start: int, interval: int, *, reads_all_frames: bool) -> list
     )
 
 
-def _label(labeller: Labeller, run: Run, interval: int, starts: Iterable[int]) -> Iterator[Thinned]:
-    """Label the interval that begins with each of some frames, on one pixel of so many."""
-    for start in starts:
-        gops = _cut(run, start, interval, reads_all_frames=labeller.reads_all_frames)
-        labels = np.concatenate(list(label_gops(labeller, run.params, gops)))
-        # The keyframe after the interval is there only to be looked ahead at.
-        yield _thin(labels[:interval], axis=-2)
-
-
-def _thin(pixels: Any, *, axis: int) -> Any:
-    """Take one pixel of so many; `axis` is that of the lines, the next one the columns'."""
-    middle = slice(SPACING // 2, None, SPACING)
-    return pixels[(..., middle, middle, *[slice(None)] * (-axis - 2))]
-
-
 def _time(
-    features_fn: Callable[[Params, Frames], Features],
+    heavy_fn: Callable[[Frames], Features],
     labellers: Mapping[str, Labeller],
     settings: Sequence[Setting],
     run: Run,
@@ -493,7 +544,7 @@ def _time(
     picture = np.zeros((run.height, run.width, 3), np.uint8)
 
     def heavy() -> None:
-        jax.block_until_ready(features_fn(run.params, picture))
+        jax.block_until_ready(heavy_fn(picture))
 
     def prepare(setting: Setting) -> Callable[[], None]:
         labeller = labellers[setting.scheme]

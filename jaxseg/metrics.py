@@ -98,7 +98,7 @@ def confusion_by_distance(
 
 
 def expected_confusion(
-    posterior: Float[Array, "*b k"], predictions: Integer[Array, "*b"]
+    posterior: Float[Array, "*b k"], predictions: Integer[Array, "..."]
 ) -> Float64[np.ndarray, "k k"]:
     """Count how often each class is expected to have been taken for each, without labels.
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import draw
+from jaxseg.draw.plots import plot_calibration
 
 ROWS = [
     {"scheme": scheme, "interval": interval, "net": net, "miou": 0.7 - 0.01 * interval}
@@ -93,3 +94,28 @@ def test_a_breakdown_says_each_sum_and_its_parts(tmp_path):
     assert {"54 = 50 + 4", "4", "milliseconds a frame"} <= texts
     with pytest.raises(ValueError, match="0 bars"):
         draw.plot_breakdown({}, path)
+
+
+def test_a_calibration_marks_what_was_chosen_and_cuts_off_what_loses_much(tmp_path):
+    rows = [
+        {"scheme": "per-frame", "interval": 1, "throughput_fps": 10.0, "miou_drop": 0.0},
+        {"scheme": "prop-mv", "interval": 7, "throughput_fps": 60.0, "miou_drop": 0.01}
+        | {"miou_drop_error": float("nan")},
+        {"scheme": "copy-last", "interval": 13, "throughput_fps": 61.0, "miou_drop": 0.5},
+    ]
+    path = tmp_path / "plot.svg"
+    plot_calibration(rows, path, max_drop=0.02, chosen=rows[1], title="a film")
+    said = texts_of(path)
+    assert {"a film", "chosen", "loss allowed: 2", "1", "7"} <= said
+    assert not {"13", "true, by labels"} & said
+    true = [row | {"miou_drop_true": 0.02} for row in rows]
+    plot_calibration(true, path, max_drop=0.6)
+    said = texts_of(path)
+    assert {"13", "true, by labels"} <= said
+    assert not {"chosen", "loss allowed: 60"} & said
+
+
+def test_a_calibration_without_settings_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="0 settings to plot"):
+        plot_calibration([], tmp_path / "plot.png", max_drop=0.02)
+    assert not list(tmp_path.iterdir())

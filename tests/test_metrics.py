@@ -162,3 +162,32 @@ def test_consistency_refuses_another_grid():
             np.zeros((2, 2, 2, 2), np.float32),
             np.ones((2, 2, 2), bool),
         )
+
+
+def test_expected_confusion_is_the_mean_over_drawn_truths():
+    rng = np.random.default_rng(0)
+    posterior = rng.dirichlet(np.ones(NUM_CLASSES), size=(5, 6)).astype(np.float32)
+    predictions = rng.integers(NUM_CLASSES, size=(5, 6), dtype=np.uint8)
+    expected = np.zeros((NUM_CLASSES, NUM_CLASSES))
+    for shares, predicted in zip(posterior.reshape(-1, 4), predictions.flat, strict=True):
+        expected[:, predicted] += shares
+    found = metrics.expected_confusion(posterior, predictions)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_certain_posterior_gives_the_confusion_matrix():
+    labels, predictions = random_labels((3, 7, 9), seed=3)
+    labels[labels == IGNORE_LABEL] = 0
+    posterior = np.eye(NUM_CLASSES, dtype=np.float32)[labels]
+    found = metrics.expected_confusion(posterior, jnp.asarray(predictions))
+    np.testing.assert_array_equal(found, slow_confusion(labels, predictions))
+    assert metrics.mean_iou(found) == metrics.mean_iou(found.astype(np.int64))
+
+
+def test_a_posterior_of_other_pixels_is_refused():
+    posterior = np.full((2, 3, NUM_CLASSES), 0.25, np.float32)
+    with pytest.raises(ValueError, match=r"of \(2, 3\) pixels but the predictions of \(3, 2\)"):
+        metrics.expected_confusion(posterior, np.zeros((3, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"predictions hold class 4, but must be in 0\.\.3"):
+        metrics.expected_confusion(posterior, np.full((2, 3), 4, np.uint8))

@@ -262,32 +262,36 @@ def plot_calibration(
             truth = style | {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "white"}
             axis.plot(x, _changes(curve, "miou_drop_true"), markersize=4, zorder=3, **truth)
         for row, at in zip(curve, zip(x, y, strict=True), strict=True):
-            axis.annotate(
+            number = axis.annotate(
                 str(row["interval"]),
                 at,
                 textcoords="offset points",
                 xytext=(3, 5),
                 fontsize=7,
                 color=style["color"],
-                clip_on=True,
+                annotation_clip=True,
             )
-    axis.axhline(-100 * max_drop, color="black", linestyle=":", linewidth=1)
-    axis.annotate(
-        f"loss allowed: {100 * max_drop:g}",
-        (0.01, -100 * max_drop),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        xytext=(0, -10),
-        fontsize=8,
-    )
+            number.set_in_layout(False)  # or room would be left for what is cut off
+    # What repeats labels is far below the rest, and would flatten it.
+    worst = max(100 * row["miou_drop"] for row in rows)
+    bottom = -min(1.1 * worst + 0.1, max(300 * max_drop, 1.0))
+    axis.set_ylim(bottom=bottom)
+    if -100 * max_drop > bottom:
+        axis.axhline(-100 * max_drop, color="black", linestyle=":", linewidth=1)
+        axis.annotate(
+            f"loss allowed: {100 * max_drop:g}",
+            (0.99, -100 * max_drop),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(0, -10),
+            fontsize=8,
+            ha="right",
+        )
     if chosen is not None:
         at = chosen["throughput_fps"], -100 * chosen["miou_drop"]
         axis.plot(*at, "o", markersize=15, fillstyle="none", color="black", label="chosen")
     if any(row.get("miou_drop_true") is not None for row in rows):
         axis.plot([], [], color="grey", linestyle="--", linewidth=0.9, label="true, by labels")
-    # What repeats labels is far below the rest, and would flatten it.
-    worst = max(100 * row["miou_drop"] for row in rows)
-    axis.set_ylim(bottom=-min(1.1 * worst + 0.1, max(300 * max_drop, 1.0)))
     axis.set_xlim(left=0)
     axis.set(
         xlabel="throughput (frames per second; the numbers are keyframe intervals)",
