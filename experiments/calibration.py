@@ -43,6 +43,7 @@ from jaxseg.calibration import (
     with_known_features,
 )
 from jaxseg.checkpoints import Model, load_model
+from jaxseg.cli.calibrate import SCHEMES as OFFERED
 from jaxseg.cli.settings import SCHEMES, maker_of
 from jaxseg.draw.plots import plot_calibration
 from jaxseg.files import write_text
@@ -118,7 +119,7 @@ def measure(options: Options, model: Model, *, track: Any = tqdm) -> list[dict[s
         for reach, measured in promised.items()
         for row in measured
     ]
-    measured = promised[options.reaches[0]]
+    measured = [row for row in promised[options.reaches[0]] if row.scheme in OFFERED]
     for allowed in ALLOWED:
         row = choose(measured, max_drop=allowed)
         speedup = row.throughput_fps / measured[0].throughput_fps

@@ -18,13 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxseg.cli.settings import SCHEMES, Settings, frame_size, maker_of, positive
+from jaxseg.cli.settings import Settings, frame_size, maker_of, positive
 from jaxseg.cli.summary import describe_run, without_password
 from jaxseg.errors import InputError
 from jaxseg.files import write_text
 
 if TYPE_CHECKING:
     from jaxseg.calibration import Measured
+
+SCHEMES = ("per-frame", "prop-mv", "interp-mv")
+"""Those that carry labels along the motion: what others lose comes out too small."""
 
 NOTE = """\
 agreement: mIoU with the net on every frame, as if that were the truth; loss: expected loss

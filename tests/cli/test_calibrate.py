@@ -53,7 +53,6 @@ def test_what_it_writes_is_what_segment_takes(film, checkpoint, place, capfd, mo
     rows = found["rows"]
     assert [(row["scheme"], row["interval"]) for row in rows] == [
         ("per-frame", 1),
-        ("copy-last", 3),
         ("prop-mv", 3),
         ("interp-mv", 3),
     ]
