@@ -65,7 +65,8 @@ class Options:
         checkpoint: Folder of a trained run.
         data_dir: Folder of CamVid; without one, the embedded clip is used.
         out: Folder of the results.
-        intervals: Keyframe intervals, frames.
+        intervals: Keyframe intervals, frames; those that the command does not try by itself
+            are measured, but not chosen.
         reaches: Frames before and after a frame that vote on its labels; the first is
             what the table of choices is of.
     """
@@ -73,7 +74,7 @@ class Options:
     checkpoint: Path
     data_dir: Path | None = None
     out: Path = Path("runs/calibration")
-    intervals: tuple[int, ...] = INTERVALS
+    intervals: tuple[int, ...] = (*INTERVALS, 16)
     reaches: tuple[int, ...] = (REACH, 2, 8)
 
 
@@ -119,7 +120,11 @@ def measure(options: Options, model: Model, *, track: Any = tqdm) -> list[dict[s
         for reach, measured in promised.items()
         for row in measured
     ]
-    measured = [row for row in promised[options.reaches[0]] if row.scheme in OFFERED]
+    measured = [
+        row
+        for row in promised[options.reaches[0]]
+        if row.scheme in OFFERED and row.interval in (BASE.interval, *INTERVALS)
+    ]
     for allowed in ALLOWED:
         row = choose(measured, max_drop=allowed)
         speedup = row.throughput_fps / measured[0].throughput_fps

@@ -70,7 +70,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         type=positive,
         nargs="+",
         metavar="N",
-        help="frames from one keyframe to the next to try (default: from 2 to 16)",
+        help="frames from one keyframe to the next to try (default: from 2 to 12)",
     )
     parser.add_argument(
         "--checkpoint",
