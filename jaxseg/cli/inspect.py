@@ -332,11 +332,7 @@ def _suggest(source: "Source") -> list[str]:
     """List the commands to go on with."""
     if source.facts is None:
         return []
-    path = Path(source.name)
-    exact = path.with_name(f"{path.stem}-exact.mp4")
-    commands = [["transcode", str(path), str(exact)]] if source.why else []
-    commands.append(["segment", str(exact if source.why else path)])
-    return [shlex.join(["jaxseg", *words]) for words in commands]
+    return [shlex.join(["jaxseg", command, source.name]) for command in ("calibrate", "segment")]
 
 
 def _file_lines(report: Report) -> list[str]:
