@@ -38,7 +38,7 @@ from jaxseg.calibration import (
     calibrate,
     choose,
     compile_features,
-    label_intervals,
+    label_from,
     take_runs,
     with_known_features,
 )
@@ -166,7 +166,7 @@ def true_drops(
     def confusions(setting: Setting, starts: range) -> list[Int64[np.ndarray, "t k k"]]:
         scheme = {BASE.scheme: per_frame, **makers}[setting.scheme](light)
         labeller = compile_scheme(light, scheme, height=run.height, width=run.width)
-        intervals = label_intervals(labeller, run, setting.interval, starts=starts)
+        intervals = label_from(labeller, run, setting.interval, starts=starts)
         return [
             np.stack(
                 [

@@ -197,7 +197,7 @@ def calibrate(
             heavy_fn = partial(features_fn, params)
             network_ms = _time(heavy_fn, labellers, [BASE, *wanted], run, track=track)
         posterior = judge(vote_fn, run, reach=reach)
-        everywhere = label_intervals(labellers[BASE.scheme], run, 1, starts=range(len(run.frames)))
+        everywhere = label_from(labellers[BASE.scheme], run, 1, starts=range(len(run.frames)))
         own = np.concatenate([thin(labels) for labels in everywhere])
         is_named[np.unique(own)] = True
         title = {"desc": f"place {number + 1} of {len(places)}", "unit": "setting", "leave": False}
@@ -414,7 +414,7 @@ def judge(vote_fn: VoteFn, run: Run, *, reach: int = REACH) -> Posterior:
     return total / num_votes[:, None, None, None].astype(np.float32)
 
 
-def label_intervals(
+def label_from(
     labeller: Labeller, run: Run, interval: int, *, starts: Iterable[int]
 ) -> Iterator[UInt8[np.ndarray, "t H W"]]:
     """Label the interval that begins with each of some frames.
@@ -452,7 +452,7 @@ def tally(labeller: Labeller, run: Run, interval: int, posterior: Posterior, own
     expected, expected_per_frame = np.zeros(shape), np.zeros(shape)
     agreement = np.zeros(shape, np.int64)
     starts = range(0, len(run.frames) - interval, max(1, interval // NUM_GRIDS))
-    intervals = label_intervals(labeller, run, interval, starts=starts)
+    intervals = label_from(labeller, run, interval, starts=starts)
     for start, labels in zip(starts, intervals, strict=True):
         for index, of_frame in enumerate(thin(labels), start):
             expected += expected_confusion(posterior[index], of_frame)

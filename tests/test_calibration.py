@@ -74,7 +74,7 @@ def test_known_features_give_the_labels_of_the_whole_net(make_scheme):
     labeller = compile_scheme(light, make_scheme(light), height=HEIGHT, width=WIDTH)
     whole = compile_scheme(NET, make_scheme(NET), height=HEIGHT, width=WIDTH)
     starts = (0, 2, 3, 6)
-    found = calibration.label_intervals(labeller, run, 3, starts=starts)
+    found = calibration.label_from(labeller, run, 3, starts=starts)
     for start, labels in zip(starts, found, strict=True):
         part = slice(start, start + 4)
         intra = [index - start for index in (0, 5) if start <= index < start + 4]

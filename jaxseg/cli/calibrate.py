@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxseg.cli.settings import Settings, frame_size, maker_of, positive
+from jaxseg.cli.settings import Settings, add_model, maker_of, positive
 from jaxseg.cli.summary import describe_run, without_password
 from jaxseg.errors import InputError
 from jaxseg.files import write_text
@@ -42,7 +42,6 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Its own.
     """
-    default = Settings()
     parser.add_argument("video", metavar="VIDEO", help="any video that FFmpeg reads")
     parser.add_argument(
         "--max-drop",
@@ -72,19 +71,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames from one keyframe to the next to try (default: from 2 to 12)",
     )
-    parser.add_argument(
-        "--checkpoint",
-        default=default.checkpoint,
-        metavar="MODEL",
-        help="shipped weights by name, a .safetensors file, or the folder that training wrote "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--size",
-        type=frame_size,
-        metavar="WxH",
-        help="scale the video to this first, such as 640x360 (default: the video's own)",
-    )
+    add_model(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
     plot = options.plot or options.output.with_suffix(".png")
     _check_outputs(options.video, options.output, plot)
     keep_compilations()
-    model = load(options.checkpoint)
+    checkpoint = options.checkpoint or Settings().checkpoint
+    model = load(checkpoint)
     intervals = options.intervals or INTERVALS
     with codec.open_source(options.video, size=options.size) as source:
         rows = calibrate(
@@ -125,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         )
     max_drop = options.max_drop / 100
     chosen = choose(rows, max_drop=max_drop)
-    settings = Settings(options.checkpoint, chosen.scheme, chosen.interval, options.size)
+    settings = Settings(checkpoint, chosen.scheme, chosen.interval, options.size)
     content = dataclasses.asdict(settings) | {
         "calibration": describe_run(options.command_line)
         | {
@@ -140,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
         plot,
         max_drop=max_drop,
         chosen=chosen._asdict(),
-        title=f"{Path(options.video).name[-60:]}, {Path(options.checkpoint).name[-30:]}",
+        title=f"{Path(options.video).name[-60:]}, {Path(checkpoint).name[-30:]}",
     )
     print(f"{table(rows, chosen)}\n{NOTE}\n{_verdict(rows, chosen, options.max_drop)}")
     print(f"wrote {options.output} and {plot}; to label the video so:\n")

@@ -50,12 +50,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="what `jaxseg calibrate` chose"
     )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="MODEL",
-        help="shipped weights by name, a .safetensors file, or the folder that training wrote "
-        f"(default: {default.checkpoint})",
-    )
+    add_model(parser)
     parser.add_argument("--scheme", choices=SCHEMES, help=f"default: {default.scheme}")
     parser.add_argument(
         "--interval",
@@ -63,11 +58,25 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"frames from one keyframe to the next (default: {default.interval})",
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the net and for what it sees.
+
+    Args:
+        parser: Of a subcommand.
+    """
+    parser.add_argument(
+        "--checkpoint",
+        metavar="MODEL",
+        help="shipped weights by name, a .safetensors file, or the folder that training wrote "
+        f"(default: {Settings().checkpoint})",
+    )
     parser.add_argument(
         "--size",
         type=frame_size,
         metavar="WxH",
-        help="scale the video to this first, such as 640x360; what is written has this size too "
+        help="scale the video to this first, such as 640x360; labels and overlay have it, too "
         "(default: the video's own)",
     )
 
