@@ -65,7 +65,10 @@ def run_jaxseg(words: list[str]) -> int:
         python_path = {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "jaxseg.cli", *words[1:]]
         return subprocess.run(command, env=os.environ | python_path).returncode
-    return main(words[1:])
+    try:
+        return main(words[1:])
+    except SystemExit as end:  # of what the parser does itself
+        return int(end.code or 0)
 
 
 class _Parsed(Exception):
