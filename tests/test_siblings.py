@@ -9,7 +9,7 @@ from data.street import loading as street
 from jaxseg import codec
 from tests.films import film
 
-NUM_FRAMES = 20
+NUM_FRAMES = 11
 
 
 @pytest.fixture(scope="module", params=["street", "camvid"])

@@ -104,8 +104,9 @@ def desk(place, checkpoint, monkeypatch):
         name = checkpoint if name_or_path == "camvid-light" else name_or_path
         return jaxseg.checkpoints.load_model(Path(name))
 
+    # First the name that is looked up when it is asked for, or it would be looked up too late.
+    monkeypatch.setattr(jaxseg, "load", load)
     monkeypatch.setattr(jaxseg.pretrained, "load", load)
-    monkeypatch.setattr(jaxseg, "load", load, raising=False)
     monkeypatch.setattr(calibration, "INTERVALS", (2, 4))  # each scheme at each is compiled
     monkeypatch.chdir(place)
     return place

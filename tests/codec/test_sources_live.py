@@ -16,8 +16,11 @@ from jaxseg.codec.opening import opens_once
 from tests.films import draw_pan, film
 
 INTERRUPTED = """
+import signal
+
 from jaxseg import codec
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 try:
     with codec.open_source("-") as source:
         print("open", flush=True)
