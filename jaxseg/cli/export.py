@@ -2,7 +2,7 @@
 
 OUT is a folder with two programs for frames of any size, on CPU, CUDA and TPU
 (init.stablehlo, step.stablehlo), the variables that they take (params.safetensors),
-what goes in and out (manifest.json), and an example that needs jax, numpy and
+what goes in and out (manifest.json), and an example that needs jax, flatbuffers and
 safetensors alone (run.py).  The programs scale nothing: a --size is only noted there.
 """
 

@@ -1,4 +1,4 @@
-"""Label video by the programs in this folder; needs jax, numpy and safetensors, no jaxseg.
+"""Label video by the programs in this folder; needs jax, flatbuffers and safetensors alone.
 
     python run.py                               tries it on an interval of noise
     python run.py INTERVALS.npz LABELS.npy      labels intervals of your own
