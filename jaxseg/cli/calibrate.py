@@ -94,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
     from jaxseg.pretrained import load
     from jaxseg.runner import keep_compilations
 
+    if options.output.is_dir():
+        raise InputError(f"{options.output}: is a folder; name a file in it")
     plot = options.plot or options.output.with_suffix(".png")
     _check_outputs(options.video, options.output, plot)
     keep_compilations()
@@ -186,9 +188,9 @@ def _check_outputs(video: str, output: Path, plot: Path) -> None:
         raise InputError(f"{plot}: is both the settings file and the plot; name one otherwise")
     if plot.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"{plot}: is no name for a plot; end it in .png, .svg or .pdf")
+    if plot.is_dir():
+        raise InputError(f"{plot}: is a folder; name a file in it")
     for path in (output, plot):
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a file in it")
         if path.exists() and Path(video).exists() and path.samefile(video):
             raise InputError(f"{path}: is the video itself; give another name")
 

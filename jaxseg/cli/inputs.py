@@ -93,6 +93,8 @@ def natural_key(path: Path) -> list[list[str | int]]:
 def _videos_of(word: str, out: Path) -> Sequence[Video]:
     if word == "-" or "://" in word or CAMERA.fullmatch(word):
         return [word]
+    if not word:
+        raise InputError("'' names no video; give a file, a folder, a pattern, or . for this one")
     path = Path(word).expanduser()
     if path.is_dir():
         videos = _pick(_walk(path), out)

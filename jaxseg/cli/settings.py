@@ -121,7 +121,7 @@ def read_settings(path: str | Path) -> Settings:
         )
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; `jaxseg calibrate` writes one") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f"{path}: is no settings file ({error}); let `jaxseg calibrate` write one"
         ) from error

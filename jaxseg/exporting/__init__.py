@@ -215,7 +215,7 @@ def export_model(
         about: What the manifest begins with.
 
     Raises:
-        InputError: If there is something of that name already.
+        InputError: If there is something of that name already, or it is no name.
     """
     with _new_folder(Path(out)) as folder:
         scheme = make_scheme(model.net)
@@ -246,6 +246,8 @@ def export_model(
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Fill a folder beside its place, and move it there at the end."""
+    if not out.name:
+        raise InputError(f"{out}: has no name of its own; give that of a new folder")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is there already; give a new name, or remove it")
     hidden = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")

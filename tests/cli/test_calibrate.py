@@ -110,6 +110,7 @@ def test_where_nothing_is_good_enough_every_frame_is_labelled(
     [
         (["absent.mp4"], "absent.mp4: no such file"),
         (["{film}", "-o", "{place}"], "is a folder"),
+        (["{film}", "-o", "."], ".: is a folder"),
         (["{film}", "-o", "a.png"], "a.png: is both the settings file and the plot"),
         (["{film}", "--plot", "a.txt"], "a.txt: is no name for a plot"),
         (["{film}", "-o", "{film}"], "is the video itself"),

@@ -33,6 +33,7 @@ def test_bad_input_is_told_in_a_line(checkpoint, place, tmp_path, capfd):
     out = place / "out"
     assert_refused(capfd, [out, "--checkpoint", "camvid-heavy"], "camvid-heavy: is no model")
     assert_refused(capfd, [out, "--settings", tmp_path / "no.json"], "no.json: no such file")
+    assert_refused(capfd, [".", "--checkpoint", checkpoint], ".: has no name of its own")
     assert list(place.iterdir()) == []
 
 

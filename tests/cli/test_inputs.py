@@ -60,7 +60,8 @@ def test_a_name_with_the_signs_of_a_pattern_is_a_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("word", "reason"), [("bare", "bare: holds no video"), ("*.avi", "matches no video")]
+    ("word", "reason"),
+    [("bare", "bare: holds no video"), ("*.avi", "matches no video"), ("", "'' names no video")],
 )
 def test_where_nothing_is_found(folder, word, reason):
     with pytest.raises(InputError, match=reason):
