@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from data.augment import AugmentConfig
 from jaxseg.files import write_text
-from jaxseg.nets import NetConfig
+from jaxseg.nets import AnyNetConfig
 from jaxseg.train import TrainConfig
 
 
@@ -78,7 +78,7 @@ class Experiment:
         pipeline: What makes the batches; both make the same ones.
     """
 
-    net: NetConfig
+    net: AnyNetConfig
     train: TrainConfig
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
@@ -135,7 +135,7 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
     """
     # What a run of an earlier version does not name was as it is by default.
     default = Experiment(
-        NetConfig(experiment.net.num_classes), TrainConfig(experiment.train.num_steps)
+        type(experiment.net)(experiment.net.num_classes), TrainConfig(experiment.train.num_steps)
     )
     before = _plain(default) | json.loads(path.read_text())["experiment"]
     now = _plain(experiment)

@@ -140,8 +140,9 @@ def starting_params(params: Params, experiment: Experiment) -> Params:
 
     own, found = params["params"], load_model(weights).params
     learned = {name: found["params"][name] for name in own}
-    if shapes(learned["classify"]) != shapes(own["classify"]):
-        learned["classify"] = own["classify"]  # That of other classes is of no use.
+    scorer = "classify" if "classify" in own else "project"  # What comes last.
+    if shapes(learned[scorer]) != shapes(own[scorer]):
+        learned[scorer] = own[scorer]  # That of other classes is of no use.
     taken = {"params": learned, "batch_stats": found["batch_stats"]}
     if shapes(taken) != shapes(params):
         raise SettingsError(

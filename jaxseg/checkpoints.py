@@ -21,7 +21,7 @@ from jaxseg.arrays import Params
 from jaxseg.classes import Classes
 from jaxseg.errors import InputError
 from jaxseg.files import write_text
-from jaxseg.nets import Net, NetConfig, default_dtype, segmenter
+from jaxseg.nets import NET_CONFIGS, AnyNetConfig, Net, default_dtype, segmenter
 
 NO_EXTRAS: Mapping[str, str] = MappingProxyType({})
 """Of a net with nothing learned beside it."""
@@ -45,7 +45,7 @@ class Model(NamedTuple):
 
     net: Net
     params: Params
-    config: NetConfig
+    config: AnyNetConfig
     classes: Classes
     extras: Mapping[str, str] = NO_EXTRAS
 
@@ -242,7 +242,7 @@ def _goodness(metrics: Mapping[str, float]) -> float:
 
 
 def model_card(
-    config: NetConfig, classes: Classes, *, extras: Mapping[str, str] = NO_EXTRAS
+    config: AnyNetConfig, classes: Classes, *, extras: Mapping[str, str] = NO_EXTRAS
 ) -> dict[str, Any]:
     """Describe a model, for JSON.
 
@@ -256,7 +256,7 @@ def model_card(
         What `read_model_card` understands.
     """
     card: dict[str, Any] = {
-        "net": dataclasses.asdict(config),
+        "net": {"type": type(config).__name__, **dataclasses.asdict(config)},
         "classes": dataclasses.asdict(classes),
     }
     return card | {"extras": dict(extras)} if extras else card
@@ -264,7 +264,7 @@ def model_card(
 
 def write_model_card(
     folder: str | Path,
-    config: NetConfig,
+    config: AnyNetConfig,
     classes: Classes,
     *,
     extras: Mapping[str, str] = NO_EXTRAS,
@@ -295,7 +295,9 @@ def read_model_card(path: Traversable) -> tuple[Model, dict[str, Any]]:
     """
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        config = NetConfig(**card["net"])
+        options = dict(card["net"])
+        # Cards of when there was one kind of net do not name it.
+        config = NET_CONFIGS[options.pop("type", "NetConfig")](**options)
         classes = Classes(
             names=tuple(card["classes"]["names"]),
             palette=tuple((r, g, b) for r, g, b in card["classes"]["palette"]),

@@ -20,6 +20,24 @@ BOTTLENECK_DEPTH = 50
 """Nets at least this deep are made of bottleneck blocks."""
 
 
+class PointwiseConv(nn.Module):
+    """A 1x1 convolution without bias: the matrix product that XLA does not make of it on CPUs.
+
+    Attributes:
+        channels: Output channels.
+        kernel_init: Initializer of the kernel, which is that of `flax.linen.Conv`.
+    """
+
+    channels: int
+    kernel_init: jax.nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x: Features) -> Features:
+        """Map `[*b, h, w, c]` to `[*b, h, w, channels]`."""
+        kernel = self.param("kernel", self.kernel_init, (1, 1, x.shape[-1], self.channels))
+        return jnp.einsum("...c,cd->...d", x, kernel[0, 0].astype(x.dtype))
+
+
 def convolve(
     x: Features,
     channels: int,
@@ -51,6 +69,9 @@ def convolve(
             channels, deformable_groups, size, stride, dilation, kernel_init, name=name
         )
         return deformable(x)
+    if size == 1:
+        x = x[..., ::stride, ::stride, :]
+        return PointwiseConv(channels, kernel_init, name=name)(x)
     layer = nn.Conv(
         channels,
         (size, size),
