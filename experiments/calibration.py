@@ -44,7 +44,7 @@ from jaxseg.calibration import (
 )
 from jaxseg.checkpoints import Model, load_model
 from jaxseg.cli.calibrate import SCHEMES as OFFERED
-from jaxseg.cli.settings import SCHEMES, maker_of
+from jaxseg.cli.settings import maker_of
 from jaxseg.draw.plots import plot_calibration
 from jaxseg.files import write_text
 from jaxseg.intervals import frames_of_clip
@@ -99,7 +99,7 @@ def measure(options: Options, model: Model, *, track: Any = tqdm) -> list[dict[s
     if not sequences:
         raise DataError("the data set has no labelled sequence to measure on; see its val list")
     example = encode_sequence(sequences[0], options.out / "sequences", EvaluationConfig())
-    makers = {name: maker_of(name, model) for name in SCHEMES if name != BASE.scheme}
+    makers = {name: maker_of(name, model) for name in ("copy-last", *OFFERED[1:])}
     about = {"data_set": chosen_set.title, "net": model.config.name}
     promised: dict[int, list[Measured]] = {}
     for reach in options.reaches:

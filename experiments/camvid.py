@@ -75,6 +75,17 @@ PAPER = dataclasses.replace(
 )
 """As on Cityscapes, from whose weights it begins, but with whole pictures and more epochs."""
 
+TAPLAB = {
+    name: dataclasses.replace(
+        before,
+        net=dataclasses.replace(before.net, num_classes=len(CAMVID.names)),
+        train=dataclasses.replace(before.train, num_steps=20_000, evaluate_every=1000),
+        augment=dataclasses.replace(before.augment, crop=(600, 600)),
+    )
+    for name, before in cityscapes.TAPLAB.items()
+}
+"""TapLab's baselines, section 4.4: as on Cityscapes, but for crops and steps."""
+
 BL2_SHORT = Experiment(
     net=MobileNetConfig(len(CAMVID.names)),
     train=TrainConfig(num_steps=1400),
@@ -85,6 +96,7 @@ BL2_SHORT = Experiment(
 RECIPES = {
     "light": LIGHT,
     "paper": PAPER,
+    **TAPLAB,
     "bl2-short": BL2_SHORT,
 }
 
@@ -116,7 +128,7 @@ class CamvidOptions(Options):
         recipe: The settings that the options change.
     """
 
-    recipe: Literal["small", "light", "paper", "bl2-short"] = "small"
+    recipe: Literal["small", "light", "paper", "bl1", "bl2", "bl3", "bl2-short"] = "small"
 
     def __post_init__(self) -> None:
         """Refuse a recipe that is for real pictures without any."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from data.augment import AugmentConfig
 from jaxseg.files import write_text
-from jaxseg.nets import AnyNetConfig
+from jaxseg.nets import AnyNetConfig, NetConfig
 from jaxseg.train import TrainConfig
 
 
@@ -133,11 +133,16 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
     Raises:
         SettingsError: If anything but the evaluation differs; names the first difference.
     """
-    # What a run of an earlier version does not name was as it is by default.
+    # What a run of an earlier version does not name was as it is by default; the first
+    # versions knew one kind of net.
     default = Experiment(
         type(experiment.net)(experiment.net.num_classes), TrainConfig(experiment.train.num_steps)
     )
-    before = _plain(default) | json.loads(path.read_text())["experiment"]
+    before = (
+        _plain(default)
+        | {"net.type": NetConfig.__name__}
+        | json.loads(path.read_text())["experiment"]
+    )
     now = _plain(experiment)
     for key, new in now.items():
         old = before[key]
@@ -151,6 +156,7 @@ def check_same_training(path: Path, experiment: Experiment) -> None:
 def _plain(experiment: Experiment) -> dict[str, Any]:
     """Turn settings into what JSON gives back, the nested ones joined by dots."""
     content = json.loads(json.dumps(dataclasses.asdict(experiment), default=str))
+    content["net"] = {"type": type(experiment.net).__name__, **content["net"]}
     flat = {"evaluation": content.pop("evaluation")}
     for name, value in content.items():
         inner = value if isinstance(value, dict) else {"": value}

@@ -139,7 +139,7 @@ def starting_params(params: Params, experiment: Experiment) -> Params:
         return jax.tree.map(jnp.shape, tree)
 
     own, found = params["params"], load_model(weights).params
-    learned = {name: found["params"][name] for name in own}
+    learned = {name: found["params"].get(name) for name in own}
     scorer = "classify" if "classify" in own else "project"  # What comes last.
     if shapes(learned[scorer]) != shapes(own[scorer]):
         learned[scorer] = own[scorer]  # That of other classes is of no use.

@@ -2,8 +2,8 @@ from .arrays import Clip, CodedFrame, Gop, PictureType
 from .nets import Net, NetConfig, segmenter
 from .pretrained import load
 from .runner import label_clip, segment, stream
-from .schemes import Scheme, copy_last, interp_mv, per_frame, prop_flow, prop_mv
-from .warping import compose, fill, invert, propagate, warp
+from .schemes import Scheme, copy_last, ffw, interp_mv, itp, per_frame, prop_flow, prop_mv, taplab
+from .warping import compose, fill, invert, look_up, propagate, warp
 
 __all__ = [
     "Clip",
@@ -15,11 +15,14 @@ __all__ = [
     "Scheme",
     "compose",
     "copy_last",
+    "ffw",
     "fill",
     "interp_mv",
     "invert",
+    "itp",
     "label_clip",
     "load",
+    "look_up",
     "per_frame",
     "prop_flow",
     "prop_mv",
@@ -27,5 +30,6 @@ __all__ = [
     "segment",
     "segmenter",
     "stream",
+    "taplab",
     "warp",
 ]

@@ -124,6 +124,8 @@ class Gop(NamedTuple):
         length: `[*b]` int32, how many of the `t` frames are real.
         is_linked: `[*b]`; False where the next keyframe shows another scene, or
             where there is none: nothing may then be carried back from it.
+        residual: `[*b, t, H16, W16, 2]` float32 as in `Clip`, of the same steps as the
+            motion, zero in the padding; None where the scheme reads none.
     """
 
     frames: UInt8[Array, "*b f H W 3"]
@@ -132,6 +134,7 @@ class Gop(NamedTuple):
     next_frame: UInt8[Array, "*b H W 3"]
     length: Integer[Array, "*b"]
     is_linked: Bool[Array, "*b"]
+    residual: Float[Array, "*b t H16 W16 2"] | None = None
 
 
 class LabelledGop(NamedTuple):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxseg.arrays import Clip, CodedFrame, Gop, PictureType
 from jaxseg.schedules import ScheduleFn
@@ -47,6 +48,7 @@ def cut_into_gops(
     schedule: ScheduleFn,
     max_length: int,
     reads_all_frames: bool = False,
+    reads_residual: bool = False,
     looks_ahead: bool = True,
     phase: int = 0,
 ) -> Iterator[Gop]:
@@ -61,6 +63,7 @@ def cut_into_gops(
         schedule: Which of them are keyframes.
         max_length: Frames of the longest interval, `t`; shorter ones are padded.
         reads_all_frames: Whether a scheme reads every frame's pixels.
+        reads_residual: Whether a scheme reads the residual; the frames must have it.
         looks_ahead: Whether a scheme reads what leads to the next keyframe.  If not,
             an interval of full length comes with its own last frame, as if the video
             ended there, and does not wait for the next keyframe.
@@ -71,11 +74,12 @@ def cut_into_gops(
         Intervals `[t, ...]` in order, in constant memory.
 
     Raises:
-        ValueError: If the phase is longer than an interval.
+        ValueError: If the phase is longer than an interval, or frames that were read without
+            their residual are to have one.
         Exception: Whatever `frames` raises, after the interval so far.
     """
     pixels: list[np.ndarray] = []
-    steps: list[tuple[np.ndarray, np.ndarray]] = []
+    steps: list[tuple[np.ndarray, ...]] = []
     num_since_key, limit = 0, phase or max_length
     if not 0 <= phase <= max_length:
         raise ValueError(f"phase is {phase}, but must be between 0 and max_length, {max_length}")
@@ -84,9 +88,11 @@ def cut_into_gops(
         num_frames = max_length if reads_all_frames else 1
         stored = [*pixels, *[pixels[-1]] * (num_frames - len(pixels))]
         length = len(steps) if next_frame is not None else len(steps) + 1
-        still = np.zeros_like(frame.motion), np.ones_like(frame.inter)
-        padded = [*steps, *[still] * (max_length - len(steps))]
-        motion, inter = (np.stack(parts) for parts in zip(*padded, strict=True))
+        still = [np.zeros_like(frame.motion), np.ones_like(frame.inter)]
+        if reads_residual:
+            still.append(np.zeros_like(residual_of(frame)))
+        padded = [*steps, *[tuple(still)] * (max_length - len(steps))]
+        motion, inter, *residual = (np.stack(parts) for parts in zip(*padded, strict=True))
         return Gop(
             frames=np.stack(stored),
             motion=motion,
@@ -94,6 +100,7 @@ def cut_into_gops(
             next_frame=pixels[0] if next_frame is None else next_frame,
             length=np.asarray(length, np.int32),
             is_linked=np.asarray(is_linked),
+            residual=residual[0] if reads_residual else None,
         )
 
     failure: Exception | None = None
@@ -102,7 +109,8 @@ def cut_into_gops(
             if pixels:
                 num_since_key += 1
                 is_intra = frame.picture_type == PictureType.INTRA
-                steps.append(steps[-1] if is_intra and steps else (frame.motion, frame.inter))
+                moved = steps[-1][:2] if is_intra and steps else (frame.motion, frame.inter)
+                steps.append((*moved, residual_of(frame)) if reads_residual else moved)
                 is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
                 if is_key or len(steps) == limit:
                     next_frame = frame.rgb()
@@ -121,6 +129,26 @@ def cut_into_gops(
         yield close(None, is_linked=False)
     if failure is not None:
         raise failure
+
+
+def residual_of(frame: CodedFrame) -> Float[np.ndarray, "H16 W16 2"]:
+    """Take a frame's residual statistics.
+
+    Args:
+        frame: A coded frame.
+
+    Returns:
+        Its `residual`.
+
+    Raises:
+        ValueError: If it was read without.
+    """
+    if frame.residual is None:
+        raise ValueError(
+            f"frame {frame.index} was read without its residual, which the scheme needs; "
+            "read the video with residual_threshold=30"
+        )
+    return frame.residual
 
 
 def prefetch(items: Iterable[T], *, num_ahead: int = 2) -> Generator[T, None, None]:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from jaxseg.arrays import Clip, CodedFrame, Gop, Labels, Params, Scores
 from jaxseg.intervals import cut_into_gops, frames_of_clip, prefetch
 from jaxseg.nets import Net, predict_labels
+from jaxseg.regions import RESIDUAL_THRESHOLD
 from jaxseg.schedules import fixed
 from jaxseg.schemes import Scheme, interp_mv
 
@@ -31,12 +32,14 @@ class Labeller(NamedTuple):
         steps: The same for several consecutive intervals, stacked: `gops [g, t, ...]`
             in, `labels [g, t, H, W]` out.
         reads_all_frames: See `Scheme`.
+        reads_residual: See `Scheme`.
     """
 
     init: Callable[[Params, Gop], Any]
     step: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     steps: Callable[[Params, Any, Gop], tuple[Any, Labels]]
     reads_all_frames: bool
+    reads_residual: bool = False
 
 
 def scan(scheme: Scheme, params: Params, gops: Gop) -> Scores:
@@ -83,9 +86,16 @@ def compile_scheme(net: Net, scheme: Scheme, *, height: int, width: int) -> Labe
     def init(params: Params, gop: Gop) -> Any:
         # The first frame is all that a state may depend on; without the rest of the
         # motion, one compilation serves intervals of every length.
-        return compiled_init(params, gop._replace(motion=gop.motion[:1], inter=gop.inter[:1]))
+        short = gop._replace(motion=gop.motion[:1], inter=gop.inter[:1], residual=None)
+        return compiled_init(params, short)
 
-    return Labeller(init, to_labels(scheme.step), to_labels(scheme.steps), scheme.reads_all_frames)
+    return Labeller(
+        init,
+        to_labels(scheme.step),
+        to_labels(scheme.steps),
+        scheme.reads_all_frames,
+        scheme.reads_residual,
+    )
 
 
 def keep_compilations() -> None:
@@ -192,6 +202,7 @@ def cut_for_scheme(scheme: Scheme, frames: Iterable[CodedFrame], *, interval: in
         schedule=fixed(interval),
         max_length=interval,
         reads_all_frames=scheme.reads_all_frames,
+        reads_residual=scheme.reads_residual,
         looks_ahead=scheme.looks_ahead,
     )
 
@@ -228,12 +239,12 @@ def label_intervals(
         jaxseg.codec.CodecError: If the video cannot be read; the frames before any
             damage come first.
     """
-    with _opened(video) as frames:
+    scheme = make_scheme(net)
+    with _opened(video, scheme) as frames:
         first = next(frames, None)
         if first is None:
             return
         height, width = first.rgb().shape[:2]
-        scheme = make_scheme(net)
         labeller = compile_scheme(net, scheme, height=height, width=width)
         gops = prefetch(cut_for_scheme(scheme, chain([first], frames), interval=interval))
         # The thread that reads has to end before the video is closed.
@@ -405,11 +416,14 @@ def label_clip(
 
 
 @contextmanager
-def _opened(video: str | Path | Iterable[CodedFrame]) -> Iterator[Iterator[CodedFrame]]:
+def _opened(
+    video: str | Path | Iterable[CodedFrame], scheme: Scheme
+) -> Iterator[Iterator[CodedFrame]]:
     if not isinstance(video, str | Path):
         yield iter(video)
         return
     from jaxseg import codec  # Needs av, which other uses of this room do not.
 
-    with codec.open_source(video) as source:
+    threshold = RESIDUAL_THRESHOLD if scheme.reads_residual else None
+    with codec.open_source(video, residual_threshold=threshold) as source:
         yield source.frames

@@ -1,8 +1,15 @@
 """Which frames are keyframes."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxseg.arrays import PictureType
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxseg.arrays import Array, PictureType
+
+PAPER_THRESHOLD = 3.6e7 / (1024 * 2048)
+"""TapLab's threshold for frames that are hard to warp: 17.2 grey levels a pixel."""
 
 
 @runtime_checkable
@@ -39,3 +46,103 @@ def fixed(interval: int) -> ScheduleFn:
         return num_since_key >= interval or picture_type == PictureType.INTRA or is_cut
 
     return is_key
+
+
+def at_intra_frames() -> ScheduleFn:
+    """Make a keyframe of every frame that nothing leads back from, and of no other.
+
+    Returns:
+        The schedule: I-frames, where the codec's own GOPs begin, and the first frames of
+        new scenes.
+
+    Source:
+        TapLab (Feng et al. 2020), section 3.2.
+    """
+
+    def is_key(num_since_key: int, picture_type: int, is_cut: bool) -> bool:
+        del num_since_key
+        return picture_type == PictureType.INTRA or is_cut
+
+    return is_key
+
+
+def residual_per_pixel(
+    residual: Float[Array, "... _h _w 2"], *, height: int, width: int
+) -> Float[Array, "..."]:
+    """Score how hard to warp a frame is.
+
+    Args:
+        residual: `[*b, H16, W16, 2]`, as in `Clip.residual`.
+        height: Of the frame, pixels.
+        width: Of the frame, pixels.
+
+    Returns:
+        `[*b]`, the sum of |residual| over the three channels, grey levels a pixel.
+
+    Source:
+        TapLab (Feng et al. 2020), equation 4, divided by the number of pixels.
+    """
+    return residual[..., 0].sum((-2, -1)) / (height * width)
+
+
+class Tracking(NamedTuple):
+    """How a threshold follows a video, so that a share of its frames lies above it.
+
+    Attributes:
+        share: The wanted share, 0 to 1.
+        rate: By how much a frame moves the logarithm of the threshold.
+    """
+
+    share: float = 0.1
+    rate: float = 0.3
+
+
+def track(
+    threshold: Float[Array, ""], is_above: Bool[Array, ""], tracking: Tracking
+) -> Float[Array, ""]:
+    """Raise a threshold after a frame above it, and lower it a little after any other.
+
+    Over n frames the share of those above differs from the wanted one by
+    `log(last / first) / (rate * n)`, with the first and the last threshold: the residual of
+    a drive doubles from a straight road to a bend, but it does not grow for ever.
+
+    Args:
+        threshold: Before the frame.
+        is_above: Whether the frame's score was above it.
+        tracking: How.
+
+    Returns:
+        The threshold for the next frame.
+
+    Source:
+        Stochastic approximation of a quantile (Robbins & Monro 1951), of the logarithm.
+    """
+    step = is_above.astype(jnp.float32) - tracking.share
+    return threshold * jnp.exp(tracking.rate * step)
+
+
+def threshold_for_share(scores: Float[Array, "n"], *, share: float = 0.1) -> float:
+    """Find the threshold that makes keyframes of a share of the frames.
+
+    Args:
+        scores: `[n]`, `residual_per_pixel` of the P-frames of some video.
+        share: Of frames that are to lie above it, 0 to 1.
+
+    Returns:
+        The threshold, midway between two scores: `round(share * n)` of them are above it,
+        or fewer where several are equal.
+
+    Raises:
+        ValueError: If the share is not between 0 and 1, or there is no score.
+
+    Source:
+        TapLab (Feng et al. 2020), section 3.3.2.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}, but must be between 0 and 1")
+    if not len(scores):
+        raise ValueError("there are 0 scores, but a threshold needs those of at least 1 P-frame")
+    ordered = np.sort(np.asarray(scores, np.float64))
+    above = round(share * len(ordered))
+    edges = np.concatenate([[ordered[0] - 1], (ordered[:-1] + ordered[1:]) / 2, [ordered[-1]]])
+    return float(edges[len(ordered) - above])

@@ -29,13 +29,13 @@ class TrainConfig:
 
     Attributes:
         num_steps: Optimizer steps in all.
-        optimizer: "adamw", or "sgd" with momentum 0.9.
+        optimizer: "adamw", "adam", or "sgd" with momentum 0.9.
         learning_rate: Its peak.
         schedule: What becomes of it after the warm-up: "poly", it falls to zero as
             `(1 - step / num_steps) ** power`; or "step", it stays, and is divided by ten
             once, at `drop_at`.
-        weight_decay: Of kernels (not of biases and scales): decoupled for "adamw", added
-            to the gradient for "sgd".
+        weight_decay: Of kernels (not of biases and scales): decoupled for "adamw"; for
+            "adam" and "sgd" added to the gradient, which is a term in the loss.
         warmup_steps: Steps of the warm-up.
         warmup_rate: The learning rate during the warm-up; None to climb from zero.
         power: Of the polynomial schedule.
@@ -48,7 +48,7 @@ class TrainConfig:
     """
 
     num_steps: int
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     schedule: Literal["poly", "step"] = "poly"
     weight_decay: float = 1e-2
@@ -155,8 +155,8 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     Raises:
         ValueError: If the optimizer is unknown.
     """
-    if config.optimizer not in ("adamw", "sgd"):
-        raise ValueError(f"optimizer is {config.optimizer!r}, but must be 'adamw' or 'sgd'")
+    if config.optimizer not in ("adamw", "adam", "sgd"):
+        raise ValueError(f"optimizer is {config.optimizer!r}, but must be 'adamw', 'adam' or 'sgd'")
     rate = learning_rate_schedule(config)
 
     def is_kernel(tree: Params) -> Params:
@@ -172,6 +172,8 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
         if config.optimizer == "adamw":
             return optax.adamw(scaled, weight_decay=config.weight_decay, mask=is_kernel)
         decay = optax.add_decayed_weights(config.weight_decay, mask=is_kernel)
+        if config.optimizer == "adam":
+            return optax.chain(decay, optax.adam(scaled))
         return optax.chain(decay, optax.sgd(scaled, momentum=0.9))
 
     whole = update(1.0)

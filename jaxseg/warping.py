@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 
 from jaxseg.arrays import Array, Features, Inter, Motion
 from jaxseg.geometry import cell_positions
@@ -79,6 +79,38 @@ def warp(features: Features, motion: Motion) -> Features:
         Jain & Gonzalez 2018, section 3.3; Jaderberg et al. 2015.
     """
     return _sample(features, motion)
+
+
+def look_up(
+    features: Shaped[Array, "... _h _w _c"], motion: Motion
+) -> Shaped[Array, "... _h _w _c"]:
+    """Fetch each cell's value from the cell nearest to where its motion points.
+
+    Args:
+        features: `[*b, h, w, c]`, any type, the map of the reference frame.
+        motion: `[*b, h, w, 2]`, (dx, dy) in cells: what is at `p` now was at
+            `p + motion(p)` in the reference; halves go to the even number.
+
+    Returns:
+        `[*b, h, w, c]` of the features' type, values of the map, none of them blended;
+        outside the map the border is repeated.  Zero motion is the identity, exactly.
+        Constant in the motion, whose gradient is therefore zero.
+
+    Raises:
+        ValueError: If the two shapes do not belong together.
+
+    Source:
+        TapLab (Feng et al. 2020), equation 1, whose motion has the other sign.
+    """
+    features = jnp.asarray(features)
+    *batch, height, width, channels = features.shape
+    _check_shapes(features, motion, (*batch, height, width, 2))
+    positions = jnp.broadcast_to(cell_positions(height, width), motion.shape)
+    moved = jnp.round(positions + jnp.asarray(motion, jnp.float32)).astype(jnp.int32)
+    x, y = jnp.clip(moved[..., 0], 0, width - 1), jnp.clip(moved[..., 1], 0, height - 1)
+    rows = features.reshape(*batch, height * width, channels)
+    index = (y * width + x).reshape(*batch, height * width, 1)
+    return jnp.take_along_axis(rows, index, axis=-2).reshape(features.shape)
 
 
 def compose(first: Motion, second: Motion) -> Motion:
@@ -307,12 +339,7 @@ def _sample(features: Features, motion: Motion, *, steps: Sequence[int] = ()) ->
     """Read maps `[*b, h, w, c]` along motion `[*b, *steps, h, w, 2]`."""
     features = jnp.asarray(features)
     *batch, height, width, channels = features.shape
-    expected = (*batch, *steps, height, width, 2)
-    if motion.shape != expected:
-        raise ValueError(
-            f"motion has shape {motion.shape}, but features of shape {features.shape} "
-            f"need {expected}: one (dx, dy) in cells for every cell"
-        )
+    _check_shapes(features, motion, (*batch, *steps, height, width, 2))
     # The sum is formed in no less than float32, whatever JAX lets be mixed.
     wide = np.promote_types(features.dtype, np.float32)
     # Whole rows of channels are fetched: contiguous in memory, four a cell.
@@ -320,6 +347,14 @@ def _sample(features: Features, motion: Motion, *, steps: Sequence[int] = ()) ->
     index, weight = _taps(jnp.asarray(motion, jnp.float32), batch, height, width)
     sampled = pull(rows, index, weight.astype(wide))
     return sampled.reshape(*motion.shape[:-1], channels).astype(features.dtype)
+
+
+def _check_shapes(features: Array, motion: Motion, expected: tuple[int, ...]) -> None:
+    if motion.shape != expected:
+        raise ValueError(
+            f"motion has shape {motion.shape}, but features of shape {features.shape} "
+            f"need {expected}: one (dx, dy) in cells for every cell"
+        )
 
 
 def _taps(motion: Motion, batch: Sequence[int], height: int, width: int) -> tuple[Array, Array]:

@@ -123,6 +123,53 @@ def test_motion_colours_are_those_of_the_hsv_wheel():
     assert (white == 255).all()
 
 
+@pytest.mark.parametrize("cell", [1, 16])
+def test_residuals_are_heat_by_cells_or_pixels(cell):
+    height, width = 24, 40
+    shape = (2, height, width) if cell == 1 else (2, 2, 3)
+    residual = RNG.uniform(0, 12, size=shape).astype(np.float32)
+    heat = draw.draw_residual(residual, height=height, width=width, max_value=9.0)
+    assert heat.shape == (2, height, width, 3)
+    assert heat.dtype == np.uint8
+    for image, y, x in np.ndindex(2, height, width):
+        value = min(float(residual[image, y // cell, x // cell]) / 9, 1)
+        expected = [255 * min(max(3 * value - channel, 0), 1) for channel in range(3)]
+        np.testing.assert_allclose(heat[image, y, x], expected, atol=0.51)
+
+
+def test_no_residual_is_black_whatever_the_scale():
+    for max_value in (0.0, 1.0):
+        heat = draw.draw_residual(
+            np.zeros((1, 1), np.float32), height=9, width=16, max_value=max_value
+        )
+        assert heat.shape == (9, 16, 3)
+        assert not heat.any()
+    with pytest.raises(ValueError, match=r"\(3, 3\), but a frame of 24x40 has \(2, 3\) cells"):
+        draw.draw_residual(np.zeros((3, 3), np.float32), height=24, width=40, max_value=1.0)
+
+
+@pytest.mark.parametrize("corner", [(4, 6), (0, 0), (12, 28), (-4, -6), (30, 60)])
+def test_regions_are_two_red_pixels_wide_and_end_with_the_frame(corner):
+    frames = RNG.integers(255, size=(2, 20, 36, 3), dtype=np.uint8)  # None of it is red.
+    before = frames.copy()
+    corners = np.array([[corner], [(2, 3)]])
+    drawn = draw.draw_regions(frames, corners, size=(10, 14))
+    np.testing.assert_array_equal(frames, before)
+    for image, (top, left) in enumerate((corner, (2, 3))):
+        box = max(top, 0), min(top + 10, 20) - 1, max(left, 0), min(left + 14, 36) - 1
+        for y, x in np.ndindex(20, 36):
+            is_inside = box[0] <= y <= box[1] and box[2] <= x <= box[3]
+            to_edge = min(y - box[0], box[1] - y, x - box[2], box[3] - x)
+            expected = (255, 0, 0) if is_inside and to_edge < 2 else tuple(before[image, y, x])
+            assert tuple(drawn[image, y, x]) == expected
+
+
+def test_a_frame_without_regions_stays_as_it_is():
+    frame = RNG.integers(256, size=(20, 36, 3), dtype=np.uint8)
+    drawn = draw.draw_regions(frame, np.zeros((0, 2), np.int32), size=(10, 14))
+    np.testing.assert_array_equal(drawn, frame)
+
+
 def test_a_grid_holds_each_picture_as_it_is():
     pictures = RNG.integers(255, size=(2, 3, 20, 30, 3), dtype=np.uint8)  # None of it is white.
     sheet = draw.grid_of_pictures(

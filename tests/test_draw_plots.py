@@ -57,6 +57,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
         lambda path: draw.plot_accuracy_throughput(ROWS, path),
         lambda path: draw.plot_curves(panels, path, y_key="miou"),
         lambda path: draw.plot_breakdown(BARS, path),
+        lambda path: draw.plot_sweep(ROWS, path, x_key="interval", x_label="interval"),
     ):
         with pytest.raises(ImportError, match=r"pip install jaxseg\[plot\]"):
             plot(tmp_path / "plot.png")
@@ -84,6 +85,28 @@ def test_curves_leave_out_what_was_not_measured(tmp_path):
     with pytest.raises(ValueError, match="0 rows of 'ours' have miou"):
         draw.plot_curves([draw.Panel("ours", rows[1:])], tmp_path / "none.svg", y_key="miou")
     assert not (tmp_path / "none.svg").exists()
+
+
+def test_curves_number_each_point_where_intervals_have_a_name(tmp_path):
+    path = tmp_path / "curves.svg"
+    draw.plot_curves([draw.Panel("ours", ROWS)], path, y_key="miou", numbers="GOPs")
+    texts = texts_of(path)
+    assert {"2", "5", "throughput (frames per second; the numbers are GOPs)"} <= texts
+    assert "n = 5" not in texts
+
+
+def test_a_sweep_marks_the_best_of_each_net(tmp_path):
+    rows = [
+        {"net": net, "alpha": alpha, "miou": miou}
+        for net, curve in (("a", (0.5, 0.625, 0.25)), ("b", (0.1, 0.2, 0.375)))
+        for alpha, miou in zip((0.0, 0.5, 1.0), curve, strict=True)
+    ]
+    path = tmp_path / "sweep.svg"
+    draw.plot_sweep(rows, path, x_key="alpha", x_label="weight", title="CamVid")
+    said = {"a", "b", "62.5 at 0.5", "37.5 at 1", "weight", "mIoU (%)", "CamVid"}
+    assert said <= texts_of(path)
+    with pytest.raises(ValueError, match="0 rows with alpha"):
+        draw.plot_sweep([], path, x_key="alpha", x_label="weight")
 
 
 def test_a_breakdown_says_each_sum_and_its_parts(tmp_path):

@@ -1,11 +1,15 @@
 """Videos cut into intervals: where they begin and end, and what is in them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from jaxseg import codec
-from jaxseg.intervals import cut_into_gops, frames_of_clip
-from jaxseg.schedules import fixed
+from jaxseg.intervals import cut_into_gops, frames_of_clip, residual_of
+from jaxseg.runner import cut_for_scheme
+from jaxseg.schedules import at_intra_frames, fixed
+from jaxseg.schemes import copy_last, taplab
 from tests import reference
 from tests.streams import broken, cut, list_until_damage
 
@@ -61,6 +65,69 @@ def test_a_scheme_may_read_all_frames():
         [3, 4, 5],
         [6, 6, 6],
     ]
+
+
+def with_residual(num_frames: int, **options):
+    """Make frames whose residual is their own index, too, of I-frames as well."""
+    for frame in reference.numbered_frames(num_frames, **options):
+        yield replace(frame, residual=np.full((1, 1, 2), frame.index, np.float32))
+
+
+def test_residuals_are_of_the_steps_that_the_motion_is_of():
+    gops = cut(with_residual(12, intra=[0, 7], cuts=[9]), reads_residual=True)
+    # The step to an I-frame has the motion of the one before it, but its own residual.
+    assert [numbers(it.motion) for it in gops] == [
+        [1, 2, 3, 4, 5],
+        [6, 6, 0, 0, 0],
+        [8, 9, 0, 0, 0],
+        [10, 11, 0, 0, 0],
+    ]
+    assert [numbers(it.residual) for it in gops] == [
+        [1, 2, 3, 4, 5],
+        [6, 7, 0, 0, 0],
+        [8, 9, 0, 0, 0],
+        [10, 11, 0, 0, 0],
+    ]
+    for gop in gops:
+        assert gop.residual.shape == (5, 1, 1, 2)
+        assert gop.residual.dtype == np.float32
+
+
+def test_intra_frames_make_intervals_of_any_length():
+    options = {"schedule": at_intra_frames(), "reads_residual": True, "looks_ahead": False}
+    gops = list(cut_into_gops(with_residual(11, intra=[0, 4, 10]), max_length=6, **options))
+    assert [int(it.length) for it in gops] == [4, 6, 1]
+    assert [numbers(it.residual) for it in gops] == [
+        [1, 2, 3, 4, 0, 0],
+        [5, 6, 7, 8, 9, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_schemes_get_the_residual_that_they_read():
+    net = reference.toy_net()
+    for scheme, is_there in ((taplab(net), True), (copy_last(net), False)):
+        gops = list(cut_for_scheme(scheme, with_residual(7), interval=3))
+        assert [it.residual is not None for it in gops] == [is_there] * 3
+
+
+def test_frames_without_a_residual_that_is_needed_are_refused():
+    frame = next(reference.numbered_frames(1))
+    says = "frame 0 was read without its residual.*residual_threshold=30"
+    with pytest.raises(ValueError, match=says) as error:
+        residual_of(frame)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="frame 1 was read without its residual"):
+        cut(reference.numbered_frames(3), reads_residual=True)
+
+
+def test_a_clips_residual_is_that_of_its_frames(tmp_path):
+    path = tmp_path / "noise.mp4"
+    codec.encode(np.random.default_rng(0).integers(256, size=(3, 16, 32, 3), dtype=np.uint8), path)
+    clip = codec.load(path, residual_threshold=30)
+    assert clip.residual[1:].all()
+    found = [residual_of(frame) for frame in frames_of_clip(clip)]
+    np.testing.assert_array_equal(found, clip.residual)
 
 
 def test_schedules_cannot_exceed_the_longest_interval():

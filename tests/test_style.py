@@ -28,6 +28,7 @@ nets
 flows
 warping
 fusion
+regions
 schedules
 intervals
 schemes

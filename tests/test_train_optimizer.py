@@ -41,6 +41,33 @@ def test_first_update_follows_the_closed_form(optimizer, direction):
     np.testing.assert_allclose(updates["bias"], -0.1 * direction, rtol=1e-5)
 
 
+def test_adam_takes_the_decay_for_a_term_in_the_loss():
+    """Two steps by hand: the decay passes through the moments, unlike that of "adamw"."""
+    config = TrainConfig(
+        10, "adam", learning_rate=0.1, weight_decay=0.2, warmup_steps=0, max_gradient_norm=None
+    )
+    learned = {"kernel": np.array([[3.0, -1.0]]), "bias": np.array([2.0])}
+    transform = make_optimizer(config)
+    found = jax.tree.map(jnp.float32, learned)
+    state = transform.init(found)
+    moments = dict.fromkeys(learned, (0.0, 0.0))
+    for step, slope in enumerate((0.5, -0.3), start=1):
+        gradients = jax.tree.map(lambda leaf, slope=slope: jnp.full_like(leaf, slope), found)
+        updates, state = allowing_mixed_types(transform.update)(gradients, state, found)
+        found = jax.tree.map(jnp.add, found, updates)
+        rate = 0.1 * (1 - (step - 1) / 10) ** 0.9
+        for name, decay in (("kernel", 0.2), ("bias", 0.0)):
+            gradient = slope + decay * learned[name]
+            first, second = moments[name]
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            moments[name] = first, second
+            root = np.sqrt(second / (1 - 0.999**step))
+            learned[name] = learned[name] - rate * first / (1 - 0.9**step) / (root + 1e-8)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), found, learned
+    )
+
+
 def test_long_gradients_are_shortened():
     config = TrainConfig(10, "sgd", learning_rate=0.1, weight_decay=0.0, warmup_steps=0)
     learned = {"kernel": jnp.zeros((4, 4))}
@@ -53,7 +80,7 @@ def test_long_gradients_are_shortened():
 def test_an_unknown_optimizer_is_refused():
     config = TrainConfig(num_steps=1)
     object.__setattr__(config, "optimizer", "rmsprop")  # Past the run-time check of types.
-    with pytest.raises(ValueError, match=r"'rmsprop', but must be 'adamw' or 'sgd'"):
+    with pytest.raises(ValueError, match=r"'rmsprop', but must be 'adamw', 'adam' or 'sgd'"):
         make_optimizer(config)
 
 
@@ -110,7 +137,7 @@ def test_a_name_that_does_not_exist_is_refused():
         make_optimizer(config).init(variables())
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_rates_scale_the_updates(optimizer):
     """Each variable moves as far as with the whole learning rate scaled."""
 

@@ -5,6 +5,10 @@ and estimates how much accuracy each setting loses against the net on every fram
 of mIoU, by letting what the net says of the frames around vote on the truth.  Prints the
 table, draws the curve, and writes the fastest setting whose loss is small enough into a file
 for `jaxseg segment --settings`.
+
+With --key-share it looks for the threshold of +rgfs instead: the residual a pixel above which
+that share of the frames between keyframes become keyframes, too.  It reads the whole video
+once, for its residual alone, runs no net, and draws no curve.
 """
 
 import argparse
@@ -18,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxseg.cli.settings import Settings, add_model, maker_of, positive
+from jaxseg.cli.settings import RGFS, Settings, add_model, maker_of, positive
 from jaxseg.cli.summary import describe_run, without_password
+from jaxseg.cli.thresholds import INTERVAL, calibrate_threshold
 from jaxseg.errors import InputError
 from jaxseg.files import write_text
 
@@ -43,12 +48,20 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         parser: Its own.
     """
     parser.add_argument("video", metavar="VIDEO", help="any video that FFmpeg reads")
-    parser.add_argument(
+    aims = parser.add_mutually_exclusive_group()
+    aims.add_argument(
         "--max-drop",
         type=_points,
         default=2.0,
         metavar="POINTS",
         help="the mIoU that may be lost against labelling every frame (default: %(default)g)",
+    )
+    aims.add_argument(
+        "--key-share",
+        type=_share,
+        metavar="SHARE",
+        help="find the threshold of +rgfs instead, for this share of the frames between "
+        "keyframes, such as 0.1",
     )
     parser.add_argument(
         "-o",
@@ -70,6 +83,16 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N",
         help="frames from one keyframe to the next to try (default: from 2 to 12)",
+    )
+    parser.add_argument(
+        "--scheme", choices=RGFS, help=f"with --key-share, for which scheme (default: {RGFS[-1]})"
+    )
+    parser.add_argument(
+        "--interval",
+        type=positive,
+        metavar="N",
+        help="with --key-share, frames from one keyframe to the next, at most (default: "
+        f"{INTERVAL})",
     )
     add_model(parser)
 
@@ -96,6 +119,10 @@ def run(options: argparse.Namespace) -> int:
 
     if options.output.is_dir():
         raise InputError(f"{options.output}: is a folder; name a file in it")
+    _check_aim(options)
+    if options.key_share is not None:
+        _check_not_video(options.video, options.output)
+        return calibrate_threshold(options)
     plot = options.plot or options.output.with_suffix(".png")
     _check_outputs(options.video, options.output, plot)
     keep_compilations()
@@ -191,8 +218,25 @@ def _check_outputs(video: str, output: Path, plot: Path) -> None:
     if plot.is_dir():
         raise InputError(f"{plot}: is a folder; name a file in it")
     for path in (output, plot):
-        if path.exists() and Path(video).exists() and path.samefile(video):
-            raise InputError(f"{path}: is the video itself; give another name")
+        _check_not_video(video, path)
+
+
+def _check_not_video(video: str, path: Path) -> None:
+    if path.exists() and Path(video).exists() and path.samefile(video):
+        raise InputError(f"{path}: is the video itself; give another name")
+
+
+def _check_aim(options: argparse.Namespace) -> None:
+    """Refuse options that belong to the other of --max-drop and --key-share."""
+    is_share = options.key_share is not None
+    others = ("plot", "intervals") if is_share else ("scheme", "interval")
+    for name in others:
+        if getattr(options, name) is not None:
+            aims = "--max-drop", "--key-share"
+            raise InputError(
+                f"--{name}: goes with {aims[not is_share]} alone; leave it out, or give that "
+                f"instead of {aims[is_share]}"
+            )
 
 
 def _plain(row: "Measured") -> dict[str, Any]:
@@ -201,6 +245,17 @@ def _plain(row: "Measured") -> dict[str, Any]:
         key: None if isinstance(value, float) and math.isnan(value) else value
         for key, value in row._asdict().items()
     }
+
+
+def _share(word: str) -> float:
+    """Read a share that is neither none nor all."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no share; give one between 0 and 1")
+    return number
 
 
 def _points(word: str) -> float:

@@ -4,6 +4,7 @@ OUT is a folder with two programs for frames of any size, on CPU, CUDA and TPU
 (init.stablehlo, step.stablehlo), the variables that they take (params.safetensors),
 what goes in and out (manifest.json), and an example that needs jax, flatbuffers and
 safetensors alone (run.py).  The programs scale nothing: a --size is only noted there.
+They take no residual, so that schemes with +rgc or +rgfs are not exported.
 """
 
 import argparse
@@ -12,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jaxseg.cli.env import version
-from jaxseg.cli.settings import add_settings, maker_of, settings_of
+from jaxseg.cli.settings import RGC, RGFS, add_settings, maker_of, settings_of
+from jaxseg.errors import InputError
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        InputError: If the model or the folder cannot be used, or the scheme is not exported.
     """
     import jax.numpy as jnp
 
@@ -41,6 +46,11 @@ def run(options: argparse.Namespace) -> int:
     from jaxseg.pretrained import load
 
     settings = settings_of(options)
+    if settings.scheme in (*RGC, *RGFS):
+        raise InputError(
+            f"{settings.scheme}: reads the residual, which programs are not given; export ffw, or "
+            "another --scheme"
+        )
     model = load(settings.checkpoint)
     about = {
         "jaxseg": version("jaxseg"),

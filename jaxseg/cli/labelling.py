@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxseg.cli.outputs import Tally, WriteFrame
-from jaxseg.cli.settings import Settings, maker_of
+from jaxseg.cli.settings import RGFS, Settings, maker_of
 from jaxseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,12 +40,15 @@ class Tools(NamedTuple):
         model: The net.
         scheme: How it is used.
         interval: Frames from one keyframe to the next.
+        threshold: |residual| a pixel above which the scheme makes a frame a keyframe; None
+            where it makes none.
         labeller_fn: `(height, width) -> Labeller`; compiles at the first video of a size.
     """
 
     model: "Model"
     scheme: "Scheme"
     interval: int
+    threshold: float | None
     labeller_fn: "Callable[[int, int], Labeller]"
 
 
@@ -79,13 +82,17 @@ def make_tools(settings: Settings) -> Tools:
     from jaxseg.pretrained import load
 
     model = load(settings.checkpoint)
-    scheme = maker_of(settings.scheme, model)(model.net)
+    make_scheme = maker_of(
+        settings.scheme, model, threshold=settings.threshold, num_regions=settings.num_regions
+    )
+    scheme = make_scheme(model.net)
+    threshold = settings.threshold if settings.scheme in RGFS else None
 
     @functools.cache
     def labeller_fn(height: int, width: int) -> "Labeller":
         return _compiled(model, scheme, settings.interval, height, width)
 
-    return Tools(model, scheme, settings.interval, labeller_fn)
+    return Tools(model, scheme, settings.interval, threshold, labeller_fn)
 
 
 def label_video(
@@ -116,6 +123,16 @@ def label_video(
     """
     from jaxseg.intervals import prefetch
     from jaxseg.runner import cut_for_scheme, label_gops
+    from jaxseg.schedules import residual_per_pixel
+
+    def is_chosen(frame: "CodedFrame") -> bool:
+        """Tell whether the scheme makes a keyframe of a frame within an interval."""
+        if tools.threshold is None or frame.residual is None:
+            return False
+        (score,) = residual_per_pixel(
+            frame.residual[None], height=source.height, width=source.width
+        )
+        return bool(score > tools.threshold)
 
     tally, reading = Tally(), Reading()
     labeller = tools.labeller_fn(source.height, source.width)
@@ -135,7 +152,8 @@ def label_video(
     ):
         for labels in label_gops(timed_labeller, tools.model.params, gops, num_pending=num_pending):
             for index, one in enumerate(labels):
-                write(reading.kept.popleft(), one, index == 0)
+                frame = reading.kept.popleft()
+                write(frame, one, index == 0 or is_chosen(frame))
     tally.seconds["total"] = time.perf_counter() - begin
     return tally, reading
 
@@ -172,6 +190,7 @@ def _compiled(
     from jaxseg.runner import compile_scheme, cut_for_scheme
 
     grid = motion_grid_size(height, width)
+    cells = grid[0] // 2, grid[1] // 2
     blank = CodedFrame(
         index=0,
         time=0.0,
@@ -179,7 +198,7 @@ def _compiled(
         is_cut=False,
         motion=np.zeros((*grid, 2), np.float32),
         inter=np.zeros(grid, bool),
-        residual=None,
+        residual=np.zeros((*cells, 2), np.float32),
         rgb=functools.partial(np.zeros, (height, width, 3), np.uint8),
     )
     (gop,) = cut_for_scheme(scheme, [blank], interval=interval)

@@ -2,7 +2,10 @@
 
 Any video that FFmpeg reads will do; one whose motion vectors are of no use is encoded anew
 on the way.  Each gets a folder with overlay.mp4, frames.csv (the area of each class in each
-frame) and summary.json (what was done, and how long it took).
+frame, and whether it was a keyframe) and summary.json (what was done, and how long it took).
+
+The keyframes are the first frames of intervals and, with +rgfs, those that it makes keyframes
+of; frames of which +rgc labels regions anew are none.
 """
 
 import argparse
@@ -216,7 +219,7 @@ def _check_file(out: Path, videos: Sequence[Video], more: Sequence[str]) -> None
 
 def _segment_to_file(video: Video, out: Path, task: Task) -> int:
     tools = make_tools(task.settings)
-    with stopping_gently() as stop, _open(video, task) as source:
+    with stopping_gently() as stop, _open(video, task, tools) as source:
         tally, reading = _label(video, source, {"overlay": out}, task, tools, stop)
     return _conclude(video, out, tally, reading, num_left=0)
 
@@ -237,7 +240,7 @@ def _segment_to_folders(
                 break
             entry = {"input": identify(video)["path"], "folder": None, "num_frames": 0}
             try:
-                with _open(video, task) as source, staged(folder) as hidden:
+                with _open(video, task, tools) as source, staged(folder) as hidden:
                     paths = {name: hidden / FILES[name] for name in wanted}
                     tally, reading = _label(video, source, paths, task, tools, stop)
                     work = describe_work(
@@ -288,12 +291,15 @@ def _conclude(video: Video, overlay: Path, tally: Tally, reading: Reading, *, nu
 
 
 @contextmanager
-def _open(video: Video, task: Task) -> "Iterator[Source]":
+def _open(video: Video, task: Task, tools: Tools) -> "Iterator[Source]":
     from jaxseg import codec
+    from jaxseg.regions import RESIDUAL_THRESHOLD
 
+    threshold = RESIDUAL_THRESHOLD if tools.scheme.reads_residual else None
+    opening = codec.open_source(video, size=task.settings.size, residual_threshold=threshold)
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(codec.open_source(video, size=task.settings.size))
+            source = stack.enter_context(opening)
         except codec.CodecError as error:
             raise UnusableVideo(str(error)) from error
         yield source

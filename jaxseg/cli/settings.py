@@ -6,6 +6,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,19 @@ if TYPE_CHECKING:
     from jaxseg.nets import Net
     from jaxseg.schemes import Scheme
 
-SCHEMES = ("per-frame", "copy-last", "prop-mv", "interp-mv")
+RGC = ("ffw+rgc", "ffw+rgc+rgfs")
+"""The schemes that label the worst regions of each frame anew."""
+
+RGFS = ("ffw+rgfs", "ffw+rgc+rgfs")
+"""The schemes that make keyframes of frames that are hard to warp."""
+
+SCHEMES = (
+    *("per-frame", "copy-last", "prop-mv", "interp-mv"),
+    *("itp", "ffw", "ffw+rgc", "ffw+rgfs", "ffw+rgc+rgfs"),
+)
+
+PAPER_THRESHOLD = 3.6e7 / (1024 * 2048)
+"""As in `jaxseg.schedules`, which would load JAX."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +45,17 @@ class Settings:
         scheme: One of `SCHEMES`.
         interval: Frames from one keyframe to the next.
         size: Width and height, pixels, to scale the video to first; None for its own.
+        threshold: |residual|, grey levels a pixel, above which a frame becomes a keyframe;
+            for `RGFS`.
+        num_regions: Regions of a frame that are labelled anew; for `RGC`.
     """
 
     checkpoint: str = "camvid-light"
     scheme: str = "interp-mv"
     interval: int = 5
     size: tuple[int, int] | None = None
+    threshold: float = PAPER_THRESHOLD
+    num_regions: int = 1
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +75,21 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help=f"frames from one keyframe to the next (default: {default.interval})",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=grey_levels,
+        metavar="LEVELS",
+        help="with +rgfs, the |residual| a pixel above which a frame becomes a keyframe, too; "
+        f"`jaxseg calibrate --key-share` finds it (default: {default.threshold:.1f})",
+    )
+    parser.add_argument(
+        "--regions",
+        dest="num_regions",
+        type=positive,
+        metavar="N",
+        help="with +rgc, regions of a frame that are labelled anew "
+        f"(default: {default.num_regions})",
     )
 
 
@@ -91,11 +124,23 @@ def settings_of(options: argparse.Namespace) -> Settings:
         The settings.
 
     Raises:
-        InputError: If the file cannot be read or holds something else.
+        InputError: If the file cannot be read or holds something else, or an option is
+            given that the scheme does not know.
     """
     settings = Settings() if options.settings is None else read_settings(options.settings)
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}
-    return dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = dataclasses.replace(settings, **given)
+    for name, word, schemes in (
+        ("threshold", "--threshold", RGFS),
+        ("num_regions", "--regions", RGC),
+    ):
+        if name in given and settings.scheme not in schemes:
+            raise InputError(
+                f"{word} {given[name]}: has no meaning for scheme {settings.scheme}; give "
+                f"--scheme {' or '.join(schemes)}"
+            )
+    return settings
 
 
 def read_settings(path: str | Path) -> Settings:
@@ -118,6 +163,9 @@ def read_settings(path: str | Path) -> Settings:
             scheme=content["scheme"],
             interval=int(content["interval"]),
             size=None if size is None else (int(size[0]), int(size[1])),
+            # Files of earlier versions lack these.
+            threshold=float(content.get("threshold", Settings.threshold)),
+            num_regions=int(content.get("num_regions", Settings.num_regions)),
         )
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; `jaxseg calibrate` writes one") from error
@@ -129,6 +177,11 @@ def read_settings(path: str | Path) -> Settings:
         raise InputError(
             f"{path}: asks for scheme {settings.scheme!r} at interval {settings.interval}, but "
             f"there are {', '.join(SCHEMES)}, at 1 or more"
+        )
+    if not 0 <= settings.threshold < math.inf or settings.num_regions < 1:
+        raise InputError(
+            f"{path}: asks for a threshold of {settings.threshold} and {settings.num_regions} "
+            "regions, but they must be at least 0 and 1"
         )
     return settings
 
@@ -143,19 +196,34 @@ def write_settings(path: str | Path, settings: Settings) -> None:
     write_text(path, json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
 
 
-def maker_of(scheme: str, model: "Model") -> "Callable[[Net], Scheme]":
+def maker_of(
+    scheme: str,
+    model: "Model",
+    *,
+    threshold: float = PAPER_THRESHOLD,
+    num_regions: int = 1,
+) -> "Callable[[Net], Scheme]":
     """Choose a scheme's constructor, with the fusion that the model has learned for it.
 
     Args:
         scheme: One of `SCHEMES`.
         model: The model.
+        threshold: As in `Settings`.
+        num_regions: As in `Settings`.
 
     Returns:
         Makes the scheme of a net.
     """
     from jaxseg import schemes
     from jaxseg.fusion import LEARNED
+    from jaxseg.regions import Correction
 
+    if scheme in (*RGC, *RGFS):
+        return partial(
+            schemes.taplab,
+            correction=Correction(num_regions=num_regions) if scheme in RGC else None,
+            threshold=threshold if scheme in RGFS else None,
+        )
     if scheme == "interp-mv" and "fusion" in model.extras:
         return partial(schemes.interp_mv, fusion=LEARNED[model.extras["fusion"]])
     return getattr(schemes, scheme.replace("-", "_"))
@@ -176,6 +244,27 @@ def positive(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is no whole number of 1 or more")
     return int(word)
+
+
+def grey_levels(word: str) -> float:
+    """Read a residual.
+
+    Args:
+        word: From the command line.
+
+    Returns:
+        Grey levels a pixel, 0 or more.
+
+    Raises:
+        ArgumentTypeError: If it is none.
+    """
+    try:
+        levels = float(word)
+    except ValueError:
+        levels = math.nan
+    if not 0 <= levels < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of grey levels, 0 or more")
+    return levels
 
 
 def frame_size(word: str) -> tuple[int, int]:

@@ -104,6 +104,9 @@ def describe(
 ) -> Iterator[CodedFrame]:
     """Say of each picture what the codec knows about it, and whether the scene changes.
 
+    The residual of a block without motion, and so of a whole I-frame, is what changed in
+    place: there the prediction is the picture before as it was.
+
     Args:
         path: The file, for the error.
         pictures: In the order in which they are shown.
@@ -114,6 +117,9 @@ def describe(
 
     Returns:
         An iterator of as many frames.
+
+    Source:
+        TapLab (Feng et al. 2020), published code, for the blocks without motion.
     """
     convert, shrink = VideoReformatter(), VideoReformatter()
     previous: VideoFrame | None = None

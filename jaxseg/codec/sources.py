@@ -27,7 +27,7 @@ from jaxseg.codec.probing import (
     probe,
     why_inexact,
 )
-from jaxseg.codec.reading import Picture, describe
+from jaxseg.codec.reading import INTRA_SHARE, Picture, describe
 
 GOP = 250
 """Frames from one I-frame to the next where a video is encoded anew: few, as each of them
@@ -90,7 +90,12 @@ class Source:
 
 
 @contextmanager
-def open_source(video: str | Path, *, size: tuple[int, int] | None = None) -> Iterator[Source]:
+def open_source(
+    video: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    residual_threshold: int | None = None,
+) -> Iterator[Source]:
     """Open any video so that its frames come upright, progressive and with exact motion.
 
     A video whose vectors are exact is read as it is.  Any other is encoded anew by
@@ -101,6 +106,9 @@ def open_source(video: str | Path, *, size: tuple[int, int] | None = None) -> It
         video: A file, "-" for standard input, an address with "://", or a camera:
             /dev/video0 on Linux, camera:0 on macOS.
         size: Width and height to scale to, pixels; None for the video's own.
+        residual_threshold: Grey levels; set, each frame has residual statistics with this
+            threshold: of the pixels that are shown, and the motion that is given with
+            them, also where that is x264's.
 
     Returns:
         A context manager that gives the source.
@@ -136,10 +144,15 @@ def open_source(video: str | Path, *, size: tuple[int, int] | None = None) -> It
             )
             upright = _filter(shown, filters, name=video) if filters else shown
             coded = _encode(_scale(upright, width, height), width, height)
-            frames = _explain(video, describe(video, coded, intra_share=0.0))
         else:
             coded = (Picture(time, picture, picture) for time, picture in shown)
-            frames = _explain(video, describe(video, coded))
+        described = describe(
+            video,
+            coded,
+            residual_threshold=residual_threshold,
+            intra_share=0.0 if why else INTRA_SHARE,
+        )
+        frames = _explain(video, described)
         try:
             yield Source(
                 name=str(video),

@@ -6,6 +6,8 @@ Only plots need matplotlib, which is imported where they are drawn.
 from jaxseg.draw.pictures import (
     colorize,
     draw_motion,
+    draw_regions,
+    draw_residual,
     grid_of_pictures,
     legend,
     motion_to_rgb,
@@ -13,13 +15,21 @@ from jaxseg.draw.pictures import (
     side_by_side,
     write_mask,
 )
-from jaxseg.draw.plots import Panel, plot_accuracy_throughput, plot_breakdown, plot_curves
+from jaxseg.draw.plots import (
+    Panel,
+    plot_accuracy_throughput,
+    plot_breakdown,
+    plot_curves,
+    plot_sweep,
+)
 from jaxseg.draw.report import find_runs, write_report
 
 __all__ = [
     "Panel",
     "colorize",
     "draw_motion",
+    "draw_regions",
+    "draw_residual",
     "find_runs",
     "grid_of_pictures",
     "legend",
@@ -28,6 +38,7 @@ __all__ = [
     "plot_accuracy_throughput",
     "plot_breakdown",
     "plot_curves",
+    "plot_sweep",
     "side_by_side",
     "write_mask",
     "write_report",

@@ -7,13 +7,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxseg.arrays import IGNORE_LABEL, MOTION_BLOCK, Array, Frames, Labels, Motion
+from jaxseg.arrays import IGNORE_LABEL, MACROBLOCK, MOTION_BLOCK, Array, Frames, Labels, Motion
 from jaxseg.classes import Classes, Palette
 from jaxseg.files import replacing
-from jaxseg.geometry import motion_grid_size
+from jaxseg.geometry import motion_grid_size, padded_size
 
 _INTRA_TINT = (255, 60, 40)
 _ARROW = (255, 235, 60)
+_REGION, _LINE = (255, 0, 0), 2
 
 
 def colorize(labels: Labels, *, palette: Palette) -> Frames:
@@ -202,6 +203,66 @@ def motion_to_rgb(motion: Motion, *, max_pixels: float) -> Frames:
     sector = (hue + np.array([5, 3, 1], np.float32)) % 6
     ramp = np.clip(np.minimum(sector, 4 - sector), 0, 1)
     return np.rint(255 * (1 - saturation * ramp)).astype(np.uint8)
+
+
+def draw_residual(
+    residual: Float[Array, "... _h _w"], *, height: int, width: int, max_value: float
+) -> Frames:
+    """Draw residuals as heat: black where there is none, then red, yellow, white.
+
+    Args:
+        residual: |residual|, a cell of 16x16 pixels (`[*b, ceil(H / 16), ceil(W / 16)]`) or
+            a pixel (`[*b, H, W]`).
+        height: Pixels of the frame.
+        width: Pixels of the frame.
+        max_value: What is drawn white; what is above it, too.
+
+    Returns:
+        `[*b, height, width, 3]` uint8, brighter where the residual is larger.
+
+    Raises:
+        ValueError: If the residual is not that of a frame of this size.
+    """
+    residual = np.asarray(residual, np.float32)
+    rows, columns = (size // MACROBLOCK for size in padded_size(height, width))
+    if residual.shape[-2:] == (rows, columns):
+        residual = residual.repeat(MACROBLOCK, axis=-2).repeat(MACROBLOCK, axis=-1)
+        residual = residual[..., :height, :width]
+    if residual.shape[-2:] != (height, width):
+        raise ValueError(
+            f"residual is {residual.shape[-2:]}, but a frame of {height}x{width} has "
+            f"{(rows, columns)} cells or {(height, width)} pixels; read both at one size"
+        )
+    heat = 3 * residual[..., None] / max(max_value, np.finfo(np.float32).tiny)
+    channels = np.clip(heat - np.arange(3, dtype=np.float32), 0, 1)
+    return np.rint(255 * channels).astype(np.uint8)
+
+
+def draw_regions(
+    frames: Frames, corners: Integer[Array, "... _k 2"], *, size: tuple[int, int]
+) -> Frames:
+    """Draw regions as red rectangles.
+
+    Args:
+        frames: `[*b, H, W, 3]`.
+        corners: `[*b, k, 2]`, (top, left) of each region, pixels.
+        size: Height and width of a region, pixels.
+
+    Returns:
+        `[*b, H, W, 3]` uint8, lines of two pixels inside each region; where a region
+        reaches beyond the frame, its rectangle ends with the frame.
+    """
+    frames, corners = np.array(frames), np.asarray(corners)
+    for index in np.ndindex(frames.shape[:-3]):
+        picture = frames[index]
+        for corner in corners[index]:
+            top, left = np.maximum(corner, 0)
+            bottom, right = np.maximum(corner + size, 0)
+            across = picture[top:bottom, left:right]
+            down = across.swapaxes(0, 1)
+            for edge in (across, across[::-1], down, down[::-1]):
+                edge[:_LINE] = _REGION
+    return frames
 
 
 def grid_of_pictures(

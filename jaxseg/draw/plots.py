@@ -30,7 +30,13 @@ class Panel(NamedTuple):
     is_quoted: bool = False
 
 
-def plot_curves(panels: Sequence[Panel], path: str | os.PathLike[str], *, y_key: str) -> None:
+def plot_curves(
+    panels: Sequence[Panel],
+    path: str | os.PathLike[str],
+    *,
+    y_key: str,
+    numbers: str | None = None,
+) -> None:
     """Plot accuracy against throughput, a curve a scheme, one point an interval.
 
     A scheme looks the same in every panel; each panel has its own axes, since
@@ -41,13 +47,15 @@ def plot_curves(panels: Sequence[Panel], path: str | os.PathLike[str], *, y_key:
         path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
         y_key: What is plotted: `miou` (0..1, the mean over the distances to the
             keyframe) or `miou_min` (that of the farthest).
+        numbers: What the intervals are called, such as "GOPs"; each point then has its
+            number.  None writes only a curve's last, as `n = 10`.
 
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If a panel has nothing to plot.
 
     Source:
-        Jain & Gonzalez 2018, Figures 4 and 6.
+        Jain & Gonzalez 2018, Figures 4 and 6; Feng et al. 2020, Figure 8.
     """
     figure = _figure(width=5.6 * len(panels), height=4.2)
     schemes = dict.fromkeys(row["scheme"] for panel in panels for row in panel.rows)
@@ -71,24 +79,81 @@ def plot_curves(panels: Sequence[Panel], path: str | os.PathLike[str], *, y_key:
             handles.setdefault(scheme, line)
             if scheme == _REFERENCE:
                 continue
-            axis.annotate(
-                f"n = {rows[-1]['interval']}",
-                (x[-1], y[-1]),
-                textcoords="offset points",
-                xytext=(4, -9),
-                fontsize=7,
-                color=style["color"],
-            )
+            form, offset = ("{}", (3, 5)) if numbers else ("n = {}", (4, -9))
+            for row in rows if numbers else rows[-1:]:
+                axis.annotate(
+                    form.format(row["interval"]),
+                    (row["throughput_fps"], 100 * row[y_key]),
+                    textcoords="offset points",
+                    xytext=offset,
+                    fontsize=7,
+                    color=style["color"],
+                )
         if not axis.lines:
             raise ValueError(f"0 rows of {panel.title!r} have {y_key} and throughput_fps to plot")
         axis.set_title(panel.title, fontsize=9)
-        axis.set(xlabel="throughput (frames per second)")
+        said = f"; the numbers are {numbers}" if numbers else ""
+        axis.set(xlabel=f"throughput (frames per second{said})")
         axis.margins(x=0.12, y=0.08)
         axis.set_xlim(left=0)
         _calm(axis)
     kind = {"miou": "average mIoU (%)", "miou_min": "minimum mIoU, farthest frames (%)"}
     axes[0].set_ylabel(kind.get(y_key, y_key))
     figure.legend(handles=list(handles.values()), loc="outside right upper", frameon=False)
+    _save(figure, path)
+
+
+def plot_sweep(
+    rows: Sequence[Row],
+    path: str | os.PathLike[str],
+    *,
+    x_key: str,
+    x_label: str,
+    title: str = "",
+) -> None:
+    """Plot accuracy against a setting, a curve a net, the best of each marked.
+
+    Args:
+        rows: One a measurement, with `net`, `miou` (0..1) and the setting.
+        path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
+        x_key: The setting, such as `alpha`.
+        x_label: What it is called below the axis.
+        title: Above the plot.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no row.
+
+    Source:
+        Feng et al. 2020, Figure 11.
+    """
+    if not rows:
+        raise ValueError(f"0 rows with {x_key} to plot; measure something first")
+    figure = _figure(width=5.6, height=3.8)
+    axis = figure.subplots()
+    nets = dict.fromkeys(row["net"] for row in rows)
+    for net, colour, marker in zip(
+        nets, itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False
+    ):
+        points = sorted((row[x_key], 100 * row["miou"]) for row in rows if row["net"] == net)
+        axis.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, label=net)
+        best = max(points, key=lambda point: point[1])
+        axis.plot(*best, "o", markersize=12, fillstyle="none", color=colour)
+        axis.annotate(
+            f"{best[1]:.1f} at {best[0]:g}",
+            best,
+            textcoords="offset points",
+            xytext=(0, 10),
+            fontsize=8,
+            ha="center",
+            color=colour,
+        )
+    axis.margins(y=0.18)
+    axis.set(xlabel=x_label, ylabel="mIoU (%)")
+    axis.set_title(title, fontsize=9)
+    _calm(axis)
+    if len(nets) > 1:
+        figure.legend(loc="outside right upper", frameon=False)
     _save(figure, path)
 
 

@@ -130,9 +130,8 @@ def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
     shapes = {name: spec(leaf.dtype, *leaf.shape) for name, leaf in leaves.items()}
     frame = gops_of().next_frame
     state = jax.eval_shape(init, shapes, frame)
-    return Programs(
-        init=lower(init, shapes, frame), step=lower(step, shapes, state, *gops_of(num_gops))
-    )
+    inputs = gops_of(num_gops)[: len(INPUTS)]  # What comes after them is None.
+    return Programs(init=lower(init, shapes, frame), step=lower(step, shapes, state, *inputs))
 
 
 def describe(programs: Programs) -> dict[str, Any]:

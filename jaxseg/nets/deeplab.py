@@ -5,8 +5,9 @@ import dataclasses
 import flax.linen as nn
 
 from jaxseg.arrays import Features
+from jaxseg.nets.checks import check_sizes
 from jaxseg.nets.ladder import Ladder
-from jaxseg.nets.resnet import NUM_BLOCKS, ResNet
+from jaxseg.nets.resnet import ResNet, check_depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +55,8 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        if self.depth not in NUM_BLOCKS:
-            raise ValueError(f"depth is {self.depth}, but must be one of {sorted(NUM_BLOCKS)}")
+        check_depth(self.depth)
+        check_sizes(num_classes=self.num_classes, num_void=self.num_void, width=self.width)
         if self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride is {self.output_stride}, but must be 8, 16 or 32")
         finer = [stride for stride in (4, 8, 16) if stride < self.output_stride]
@@ -64,16 +65,12 @@ class NetConfig:
                 f"ladder_stride is {self.ladder_stride}, but with output_stride "
                 f"{self.output_stride} must be 0 or one of {finer}"
             )
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes is {self.num_classes}, but must be at least 1")
         if self.deformable_groups not in (0, 1, 2, 4, 8):
             raise ValueError(
                 f"deformable_groups is {self.deformable_groups}, but must be 1, 2, 4 or 8, or "
                 "0 for plain convolutions"
             )
-        if self.num_void not in (0, 1):
-            raise ValueError(f"num_void is {self.num_void}, but must be 0 or 1")
-        if self.width < 4 or self.width % 4:
+        if self.width % 4:
             raise ValueError(f"width is {self.width}, but must be a positive multiple of 4")
 
 

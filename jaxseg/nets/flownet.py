@@ -1,6 +1,6 @@
 """Optical flow as a pair of pure functions, and the flow net of Deep Feature Flow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,7 +19,7 @@ PIXELS_PER_UNIT = 40.0
 In cells of 16 pixels that is 2.5, the factor in Deep Feature Flow's own code.
 """
 
-_CONTRACTING = (
+CONTRACTING = (
     ("conv1", 64, 7, 2),
     ("conv2", 128, 5, 2),
     ("conv3", 256, 5, 2),
@@ -33,7 +33,7 @@ _CONTRACTING = (
 )
 """Name, channels, kernel and stride of each layer on the way down."""
 
-_EXPANDING = ((5, 512, "conv5_1"), (4, 256, "conv4_1"), (3, 128, "conv3_1"), (2, 64, "conv2"))
+EXPANDING = ((5, 512, "conv5_1"), (4, 256, "conv4_1"), (3, 128, "conv3_1"), (2, 64, "conv2"))
 """Level, channels and what they are joined with, on the way up."""
 
 _HE_NORMAL = nn.initializers.he_normal()
@@ -67,9 +67,11 @@ class Deconvolution(nn.Module):
 
     Attributes:
         channels: Output channels.
+        use_bias: Whether anything is added.
     """
 
     channels: int
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
@@ -77,7 +79,6 @@ class Deconvolution(nn.Module):
         # Each output cell is reached by only four of the sixteen taps.
         init = nn.initializers.variance_scaling(8.0, "fan_in", "normal")
         kernel = self.param("kernel", init, (4, 4, x.shape[-1], self.channels))
-        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         *batch, height, width, _ = x.shape
         cells = jnp.asarray(x).reshape(-1, *x.shape[-3:])
 
@@ -94,6 +95,9 @@ class Deconvolution(nn.Module):
         # Not by dilating the input, for which XLA is many times as slow on CPUs if it is small.
         rows = [jnp.stack([convolve(row, column) for column in (0, 1)], axis=3) for row in (0, 1)]
         joined = jnp.stack(rows, axis=2).reshape(*batch, 2 * height, 2 * width, self.channels)
+        if not self.use_bias:
+            return joined
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         return joined + jnp.broadcast_to(bias.astype(x.dtype), joined.shape)
 
 
@@ -113,20 +117,12 @@ class FlowNetS(nn.Module):
         """Map two `[*b, H, W, 3]`, of whole cells, to motion in pixels and the scale map."""
         x: Features = jnp.concatenate([_normalize(frames), _normalize(reference)], axis=-1)
         x = change_stride(x, stride=1, new_stride=2).astype(self.dtype)
-        maps = {}
-        for name, channels, size, stride in _CONTRACTING:
-            x = _leak(_convolve(x, channels, name=name, size=size, stride=stride))
-            maps[name] = x
-        for level, channels, name in _EXPANDING:
-            finer = maps[name]
-            motion = _convolve(x, 2, name=f"predict_flow{level + 1}")
-            motion = Deconvolution(2, name=f"upsampled_flow{level + 1}_to_{level}")(motion)
-            x = _leak(Deconvolution(channels, name=f"deconv{level}")(x))
-            x = jnp.concatenate([finer, _crop(x, like=finer), _crop(motion, like=finer)], axis=-1)
+        maps = contract(x, CONTRACTING)
+        x = expand(maps["conv6_1"], maps, EXPANDING)
         # Published weights expect the last prediction here, at stride 8.
         x = change_stride(x, stride=8, new_stride=16)
         # Until something is learned nothing moves: the features are copied.
-        motion = _convolve(x, 2, name="predict_flow2", kernel_init=nn.initializers.zeros)
+        motion = convolve(x, 2, name="predict_flow2", kernel_init=nn.initializers.zeros)
         motion = motion.astype(jnp.float32) * PIXELS_PER_UNIT
         if not self.scale_channels:
             return motion, jnp.ones((*motion.shape[:-1], 0), jnp.float32)
@@ -146,7 +142,78 @@ def _normalize(frames: Frames) -> Features:
     return frames.astype(jnp.float32) / 255 - mean
 
 
-def _convolve(
+def contract(x: Features, layers: Iterable[tuple[str, int, int, int]]) -> dict[str, Features]:
+    """Apply convolutions one after the other, as layers of the calling module.
+
+    Args:
+        x: `[*b, h, w, c]`.
+        layers: Name, channels, kernel and stride of each.
+
+    Returns:
+        What each gives, after its activation, by name.
+    """
+    maps = {}
+    for name, channels, size, stride in layers:
+        x = leak(convolve(x, channels, name=name, size=size, stride=stride))
+        maps[name] = x
+    return maps
+
+
+def expand(
+    x: Features,
+    maps: Mapping[str, Features],
+    levels: Iterable[tuple[int, int, str]],
+    *,
+    inner: Mapping[int, int] | None = None,
+    has_bias: bool = True,
+) -> Features:
+    """Join maps from coarse to fine, each with the motion predicted so far.
+
+    Args:
+        x: `[*b, h, w, c]`, the coarsest map.
+        maps: What each level is joined with, by name, each twice as large as the one before
+            or a row or column less.
+        levels: Number, channels and name of the map of each.
+        inner: Channels of a further layer before a level's prediction, where it has one.
+        has_bias: Whether the layers that enlarge the motion add a bias.
+
+    Returns:
+        The finest level's map, from which its motion is to be predicted.
+    """
+    for level, channels, name in levels:
+        finer = maps[name]
+        motion = predict(x, level + 1, inner=inner)
+        name = f"upsampled_flow{level + 1}_to_{level}"
+        motion = Deconvolution(2, use_bias=has_bias, name=name)(motion)
+        x = leak(Deconvolution(channels, name=f"deconv{level}")(x))
+        x = jnp.concatenate([finer, _crop(x, like=finer), _crop(motion, like=finer)], axis=-1)
+    return x
+
+
+def predict(
+    x: Features,
+    level: int,
+    *,
+    inner: Mapping[int, int] | None = None,
+    kernel_init: jax.nn.initializers.Initializer = _HE_NORMAL,
+) -> Features:
+    """Predict a level's motion, by layers of the calling module.
+
+    Args:
+        x: `[*b, h, w, c]`, the level's map.
+        level: Its number.
+        inner: As in `expand`.
+        kernel_init: How the last layer begins.
+
+    Returns:
+        `[*b, h, w, 2]`, in the net's own unit.
+    """
+    if inner and level in inner:
+        x = convolve(x, inner[level], name=f"inter_conv{level}")
+    return convolve(x, 2, name=f"predict_flow{level}", kernel_init=kernel_init)
+
+
+def convolve(
     x: Features,
     channels: int,
     *,
@@ -155,6 +222,19 @@ def _convolve(
     stride: int = 1,
     kernel_init: jax.nn.initializers.Initializer = _HE_NORMAL,
 ) -> Features:
+    """Convolve as a layer of the calling module.
+
+    Args:
+        x: `[*b, h, w, c]`.
+        channels: Output channels.
+        name: The layer's.
+        size: Side of the kernel, odd.
+        stride: Cells between two outputs.
+        kernel_init: How its kernel begins.
+
+    Returns:
+        `[*b, ceil(h / stride), ceil(w / stride), channels]`, with zeros around the map.
+    """
     layer = nn.Conv(
         channels,
         (size, size),
@@ -167,7 +247,15 @@ def _convolve(
     return layer(x)
 
 
-def _leak(x: Features) -> Features:
+def leak(x: Features) -> Features:
+    """Multiply what is negative by a tenth.
+
+    Args:
+        x: Of any shape.
+
+    Returns:
+        The same shape.
+    """
     return nn.leaky_relu(x, 0.1)
 
 

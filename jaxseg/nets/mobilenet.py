@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from jaxseg.arrays import Array, Features
 from jaxseg.geometry import resize_bilinear
+from jaxseg.nets.checks import check_sizes
 from jaxseg.nets.ladder import pool_to_grid
 from jaxseg.nets.resnet import convolve, normalize
 
@@ -56,12 +57,18 @@ class MobileNetConfig:
         """Pixels a cell of the features."""
         return 4
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        check_sizes(num_classes=self.num_classes, num_void=self.num_void, width=self.width)
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise_convolve(x: Features, kernel: Float[Array, "3 3 1 _c"], stride: int) -> Features:
     """Convolve each channel alone, as a sum of nine shifted maps.
 
-    XLA's own grouped convolution takes 20 to 70 times as long on CPUs.
+    XLA's own grouped convolution takes 20 to 70 times as long on CPUs.  Its gradient is
+    written out for the same reason, so that it is differentiable in reverse mode alone
+    (`jax.grad`, `jax.vjp`), which is what training takes, and once.
 
     Args:
         x: `[b, h, w, c]`.
@@ -117,7 +124,7 @@ def _sum_by_rows(x: Features, gradient: Features, *, stride: int) -> Array:
     batch, rows, columns, channels = gradient.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
-    def add(total: Array, place: Array) -> tuple[Array, None]:
+    def add(total: jax.Array, place: jax.Array) -> tuple[jax.Array, None]:
         one, row = place // rows, place % rows
         seen = jax.lax.dynamic_slice(padded, (one, row * stride, 0, 0), (1, 3, *padded.shape[2:]))[
             0

@@ -69,8 +69,7 @@ def convolve(
             channels, deformable_groups, size, stride, dilation, kernel_init, name=name
         )
         return deformable(x)
-    if size == 1:
-        x = x[..., ::stride, ::stride, :]
+    if size == 1 and stride == 1:
         return PointwiseConv(channels, kernel_init, name=name)(x)
     layer = nn.Conv(
         channels,
@@ -197,6 +196,46 @@ def _shortcut(x: Features, channels: int, stride: int, train: bool) -> Features:
     return normalize(x, name="downsample_bn", train=train)
 
 
+def stem(x: Features, channels: int, *, train: bool) -> Features:
+    """Begin a residual network, inside of its module: layers `conv1` and `bn1`, and a pool.
+
+    Args:
+        x: `[*b, h, w, c]`.
+        channels: Output channels.
+        train: Whether to normalise by the batch's own statistics.
+
+    Returns:
+        `[*b, ceil(h / 4), ceil(w / 4), channels]`.
+    """
+    x = convolve(x, channels, size=7, stride=2, name="conv1")
+    return max_pool(nn.relu(normalize(x, name="bn1", train=train)))
+
+
+def block_type(depth: int) -> type[BasicBlock] | type[BottleneckBlock]:
+    """Tell what a residual network is made of.
+
+    Args:
+        depth: Its layers.
+
+    Returns:
+        The module of its blocks.
+    """
+    return BottleneckBlock if depth >= BOTTLENECK_DEPTH else BasicBlock
+
+
+def check_depth(depth: int) -> None:
+    """Refuse a residual network that nobody has published.
+
+    Args:
+        depth: Its layers.
+
+    Raises:
+        ValueError: If there is no such net.
+    """
+    if depth not in NUM_BLOCKS:
+        raise ValueError(f"depth is {depth}, but must be one of {sorted(NUM_BLOCKS)}")
+
+
 class ResNet(nn.Module):
     """A residual network up to its last stage.
 
@@ -225,9 +264,8 @@ class ResNet(nn.Module):
         Returns:
             Maps at strides 4, 8, 16 and 32, none above `output_stride`.
         """
-        block = BottleneckBlock if self.depth >= BOTTLENECK_DEPTH else BasicBlock
-        x = convolve(x, self.width, size=7, stride=2, name="conv1")
-        x = max_pool(nn.relu(normalize(x, name="bn1", train=train)))
+        block = block_type(self.depth)
+        x = stem(x, self.width, train=train)
         stages, reached, dilation = [], 4, 1
         last_stage = len(NUM_BLOCKS[self.depth]) - 1
         for stage, num_blocks in enumerate(NUM_BLOCKS[self.depth]):

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Features, Frames, Params, Scores
 from jaxseg.nets.deeplab import DeepLab, NetConfig
+from jaxseg.nets.icnet import Icnet, IcnetConfig
 from jaxseg.nets.mobilenet import MobileNetConfig, MobileNetPyramid
+from jaxseg.nets.pspnet import Pspnet, PspnetConfig
 
-AnyNetConfig: TypeAlias = NetConfig | MobileNetConfig
+AnyNetConfig: TypeAlias = NetConfig | IcnetConfig | MobileNetConfig | PspnetConfig
 """What `segmenter` builds."""
 
-NET_CONFIGS = {it.__name__: it for it in (NetConfig, MobileNetConfig)}
+NET_CONFIGS = {it.__name__: it for it in (NetConfig, IcnetConfig, MobileNetConfig, PspnetConfig)}
 """The same by the names that files give them."""
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -56,7 +58,7 @@ class _Project(nn.Module):
         return nn.Conv(features.shape[-1] // 2, (1, 1), dtype=features.dtype, name="conv")(features)
 
 
-class _Classify(nn.Module):
+class _Score(nn.Module):
     num_classes: int
     size: int = 1
     rectifies: bool = False
@@ -79,9 +81,13 @@ class _Parts(NamedTuple):
 def _parts_of(config: AnyNetConfig, *, num_scores: int) -> _Parts:
     match config:
         case NetConfig():
-            return _Parts(DeepLab(config), _Project(), _Classify(num_scores, rectifies=True))
+            return _Parts(DeepLab(config), _Project(), _Score(num_scores, rectifies=True))
+        case IcnetConfig():
+            return _Parts(Icnet(config), _Score(num_scores), None)
         case MobileNetConfig():
-            return _Parts(MobileNetPyramid(config), None, _Classify(num_scores, size=3))
+            return _Parts(MobileNetPyramid(config), None, _Score(num_scores, size=3))
+        case PspnetConfig():
+            return _Parts(Pspnet(config), _Score(num_scores), None)
 
 
 def _freeze_norms(learned: Params) -> Params:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Gop, Params, Scores
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side
+from jaxseg.schemes.scheme import Scheme, carry_scores, no_state, side_by_side
 
 
 def copy_last(net: Net) -> Scheme:
@@ -18,7 +18,7 @@ def copy_last(net: Net) -> Scheme:
     Returns:
         The scheme: what any other must beat to be worth its cost.
     """
-    seam = cut_net(net)
+    seam = carry_scores(net)
 
     def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Scores]:
         scores = seam.light(params, seam.heavy(params, gop.frames[0]))

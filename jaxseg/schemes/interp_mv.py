@@ -11,7 +11,7 @@ from jaxseg.arrays import MOTION_BLOCK, Array, Features, Frames, Gop, Params, Sc
 from jaxseg.fusion import BY_DISTANCE, Fusion, convolve_part
 from jaxseg.geometry import motion_to_cells
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, map_frames, with_keyframe
+from jaxseg.schemes.scheme import Scheme, carry_features, carry_projected, map_frames, with_keyframe
 from jaxseg.warping import COMPOSED, FillFn, Propagation, ReverseFn, fill, invert
 
 
@@ -113,7 +113,7 @@ class _Cut(NamedTuple):
 
 
 def _cut_for(net: Net, fusion: Fusion) -> _Cut:
-    seam = cut_net(net, is_affine=fusion.is_affine)
+    seam = carry_projected(net) if fusion.is_affine else carry_features(net)
     if not fusion.is_learned:
         return _Cut(seam.heavy, _as_kept, _as_kept, _as_kept, seam.light)
     # Three maps come from the same features, at different times: the features are kept.
@@ -123,7 +123,7 @@ def _cut_for(net: Net, fusion: Fusion) -> _Cut:
         num_channels = jax.eval_shape(own, params, features).shape[-1]
         return convolve_part(params, features, part=part, num_channels=num_channels)
 
-    features_fn = cut_net(net, is_affine=False).heavy
+    features_fn = carry_features(net).heavy
     return _Cut(features_fn, own, partial(convolve, 0), partial(convolve, 1), seam.light)
 
 

@@ -6,7 +6,7 @@ import jax
 
 from jaxseg.arrays import Frames, Gop, Params, Scores
 from jaxseg.nets import Net
-from jaxseg.schemes.scheme import Scheme, cut_net, no_state, side_by_side
+from jaxseg.schemes.scheme import Scheme, carry_projected, no_state, side_by_side
 
 
 def per_frame(net: Net) -> Scheme:
@@ -18,7 +18,7 @@ def per_frame(net: Net) -> Scheme:
     Returns:
         The scheme; it reads the pixels of all frames and no motion.
     """
-    seam = cut_net(net)
+    seam = carry_projected(net)
 
     def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Scores]:
         def label_one(frame: Frames) -> Scores:

@@ -9,7 +9,8 @@ from jaxseg.geometry import change_stride
 from jaxseg.nets import Flow, Net
 from jaxseg.schemes.scheme import (
     Scheme,
-    cut_net,
+    carry_features,
+    carry_projected,
     map_frames,
     no_state,
     side_by_side,
@@ -35,7 +36,7 @@ def prop_flow(net: Net, flow: Flow) -> Scheme:
         Zhu et al. 2017, "Deep Feature Flow for Video Recognition", Algorithm 1.
     """
     # A scale for each channel does not commute with the projection, which mixes them.
-    seam = cut_net(net, is_affine=flow.estimate_scaled is None)
+    seam = carry_projected(net) if flow.estimate_scaled is None else carry_features(net)
 
     def to_cells(it: Features) -> Features:
         return change_stride(it, stride=flow.stride, new_stride=net.stride)

@@ -7,7 +7,7 @@ from jaxseg.geometry import motion_to_cells
 from jaxseg.nets import Net
 from jaxseg.schemes.scheme import (
     Scheme,
-    cut_net,
+    carry_projected,
     map_frames,
     no_state,
     side_by_side,
@@ -30,7 +30,7 @@ def prop_mv(net: Net, *, propagation: Propagation = COMPOSED, fill_fn: FillFn = 
     Source:
         Jain & Gonzalez 2018, Algorithm 1.
     """
-    seam = cut_net(net)
+    seam = carry_projected(net)
 
     def step(params: Params, state: Any, gop: Gop) -> tuple[Any, Scores]:
         keyframe = seam.heavy(params, gop.frames[0])

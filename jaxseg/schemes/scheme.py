@@ -24,6 +24,7 @@ class Scheme(NamedTuple):
             not fill.
         reads_all_frames: Whether `gop.frames` must hold every frame's pixels; else
             the keyframe's alone.
+        reads_residual: Whether `gop.residual` must be there.
         looks_ahead: Whether `step` reads `gop.next_frame` and what leads to it; else
             an interval can be labelled before the next keyframe is there.
     """
@@ -32,6 +33,7 @@ class Scheme(NamedTuple):
     step: Callable[[Params, Any, Gop], tuple[Any, Scores]]
     steps: Callable[[Params, Any, Gop], tuple[Any, Scores]]
     reads_all_frames: bool = False
+    reads_residual: bool = False
     looks_ahead: bool = False
 
 
@@ -47,8 +49,8 @@ class Seam(NamedTuple):
     light: Callable[[Params, Features], Scores]
 
 
-def cut_net(net: Net, *, is_affine: bool = True) -> Seam:
-    """Cut a net as late as what happens between the cuts allows.
+def carry_projected(net: Net) -> Seam:
+    """Cut a net as late as an average between the cuts allows.
 
     A bilinear warp and a weighted average act on each channel alike with weights
     that sum to one, so they commute with the task net's first 1x1 convolution,
@@ -57,20 +59,47 @@ def cut_net(net: Net, *, is_affine: bool = True) -> Seam:
 
     Args:
         net: The net.
-        is_affine: Whether all that is done to the carried maps is such an average;
-            if not (a maximum), the unprojected features are carried.
 
     Returns:
         The two parts; one after the other they are the net.
     """
-    if is_affine:
-        return Seam(
-            heavy=lambda params, frames: net.project(params, _features(net, params, frames)),
-            light=net.classify,
-        )
+    return Seam(
+        heavy=lambda params, frames: net.project(params, _features(net, params, frames)),
+        light=net.classify,
+    )
+
+
+def carry_features(net: Net) -> Seam:
+    """Cut a net before all of its task net, for what is no average, such as a maximum.
+
+    Args:
+        net: The net.
+
+    Returns:
+        The two parts; one after the other they are the net.
+    """
     return Seam(
         heavy=lambda params, frames: _features(net, params, frames),
         light=lambda params, features: net.classify(params, net.project(params, features)),
+    )
+
+
+def carry_scores(net: Net) -> Seam:
+    """Cut a net at its very end: nothing but the upsampling is left for each frame.
+
+    Args:
+        net: The net.
+
+    Returns:
+        The two parts; the second does nothing.
+
+    Source:
+        TapLab (Feng et al. 2020), published code, which carries them at full size.
+    """
+    whole = carry_projected(net)
+    return Seam(
+        heavy=lambda params, frames: whole.light(params, whole.heavy(params, frames)),
+        light=lambda params, scores: scores,
     )
 
 

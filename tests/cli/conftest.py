@@ -1,4 +1,4 @@
-"""What the tests of the command share: a model that is loaded once, and a place to write to."""
+"""What the tests of the command share: models, and a place to write to."""
 
 import functools
 from contextlib import closing
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.checkpoints import Checkpoints, write_model_card
+from jaxseg.checkpoints import Checkpoints, Model, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.cli import main
 from jaxseg.cli.labelling import make_tools
-from jaxseg.nets import NetConfig, segmenter
+from jaxseg.nets import Net, NetConfig, segmenter
 
 CONFIG = NetConfig(
     num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16, width=8
@@ -37,6 +37,28 @@ def checkpoint(tmp_path_factory):
     with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         checkpoints.save(1, jax.tree.map(draw, shapes), {"step": np.ones(1)}, metrics={"miou": 0.5})
     return folder
+
+
+@pytest.fixture
+def by_brightness(monkeypatch):
+    """A model that tells cells by their brightness alone, and that any name loads."""
+
+    def features(params, frames):
+        rows, columns = (size // 8 for size in frames.shape[-3:-1])
+        cells = frames.reshape(*frames.shape[:-3], rows, 8, columns, 8, 3)
+        return cells.astype(jnp.float32).mean(axis=(-4, -2, -1))[..., None]
+
+    def classify(params, brightness):
+        return jnp.concatenate([-jnp.abs(brightness - it) for it in (100, 128, 156)], axis=-1)
+
+    def refuse(*args):
+        raise AssertionError("nothing is trained here")
+
+    net = Net(refuse, features, lambda params, it: it, classify, refuse, 8, 3)
+    model = Model(net, {}, CONFIG, CLASSES, {})
+    monkeypatch.setattr("jaxseg.pretrained.load", lambda name: model)
+    monkeypatch.setattr("jaxseg.runner.keep_compilations", lambda: None)
+    return model
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from jaxseg.classes import CAMVID
 from jaxseg.cli.settings import SCHEMES, maker_of
 from jaxseg.fusion import CONV, CONV_BEFORE
 from jaxseg.nets import NetConfig, segmenter
-from jaxseg.schemes import interp_mv, per_frame, prop_mv
+from jaxseg.regions import Correction
+from jaxseg.schedules import PAPER_THRESHOLD
+from jaxseg.schemes import ffw, interp_mv, itp, per_frame, prop_mv, taplab
 
 CONFIG = NetConfig(len(CAMVID.names))
 
@@ -28,3 +30,25 @@ def test_a_learned_fusion_is_used(name, fusion):
     learned = model(fusion=name)
     assert maker_of("interp-mv", learned).keywords == {"fusion": fusion}
     assert maker_of("prop-mv", learned) is prop_mv
+
+
+@pytest.mark.parametrize(
+    ("name", "correction", "threshold"),
+    [
+        ("ffw+rgc", Correction(num_regions=2), None),
+        ("ffw+rgfs", None, 5.0),
+        ("ffw+rgc+rgfs", Correction(num_regions=2), 5.0),
+    ],
+)
+def test_modules_are_those_of_the_name(name, correction, threshold):
+    made = maker_of(name, model(), threshold=5.0, num_regions=2)
+    assert (made.func, made.keywords) == (
+        taplab,
+        {"correction": correction, "threshold": threshold},
+    )
+
+
+def test_modules_are_by_default_those_of_the_paper():
+    made = maker_of("ffw+rgc+rgfs", model())
+    assert made.keywords == {"correction": Correction(), "threshold": PAPER_THRESHOLD}
+    assert (maker_of("ffw", model()), maker_of("itp", model())) == (ffw, itp)
