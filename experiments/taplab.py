@@ -63,7 +63,7 @@ class Options:
         gops: Frames of a GOP in Table 6; the last is that of the other tables.
         share: Of the P-frames that RGFS is to make keyframes of.
         coding: How the video is encoded.
-        carrying: How maps are carried.
+        carrying: How maps are carried and corrected.
         flow: Optical flows that the codec's motion is compared with: "dis", OpenCV's, or a
             flow net, which is only timed where it has no weights.  If not given, "dis"
             where OpenCV is installed, and those with weights.
@@ -216,7 +216,9 @@ def draw_net(
         **size,
     )
     scene = hardest_scene(film, gop=options.gops[-1])
-    return write_pictures(options.out, model, scene, labellers, flows=learned)
+    return write_pictures(
+        options.out, model, scene, labellers, carrying=options.carrying, flows=learned
+    )
 
 
 def run(options: Options, *, argv: Sequence[str]) -> None:

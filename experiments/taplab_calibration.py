@@ -10,7 +10,7 @@ from data.examples import DataError
 from experiments.taplab_video import NUM_PARTS, Film
 from jaxseg.arrays import Clip, PictureType
 from jaxseg.intervals import prefetch
-from jaxseg.schedules import residual_per_pixel, threshold_for_share
+from jaxseg.schedules import Tracking, residual_per_pixel, threshold_for_share, track
 
 
 class Calibration(NamedTuple):
@@ -20,12 +20,15 @@ class Calibration(NamedTuple):
         threshold: |residual| of a frame, grey levels a pixel.
         share_calibrated: Of the other part's P-frames that lie above it.
         share: Of the part's own P-frames that do.
+        share_tracked: Of the part's own P-frames that lie above it when it begins there, in
+            each film, and follows the video from then on.
         num_frames: The part's own P-frames.
     """
 
     threshold: float
     share_calibrated: float
     share: float
+    share_tracked: float
     num_frames: int
 
 
@@ -70,22 +73,47 @@ def calibrate(films: Iterable[Film], *, share: float) -> dict[str, list[Calibrat
     found: dict[str, list[Calibration]] = {}
     for name, pools in scores.items():
         joined = [np.concatenate(pool) for pool in pools]
+        tracking = Tracking(share=share)
         if not all(map(len, joined)):
             sizes = " and ".join(str(len(pool)) for pool in joined)
             raise DataError(
                 f"the two parts of the video have {sizes} P-frames, but the threshold of each "
                 "is found on the other's; give longer video or a shorter stretch"
             )
-        for own, other in (joined, joined[::-1]):
+        for own, other, films_scores in zip(joined, joined[::-1], pools, strict=True):
             threshold = threshold_for_share(other, share=share)
             calibration = Calibration(
                 threshold=threshold,
                 share_calibrated=float((other > threshold).mean()),
                 share=float((own > threshold).mean()),
+                share_tracked=sum(
+                    count_tracked(one, threshold=threshold, tracking=tracking)
+                    for one in films_scores
+                )
+                / len(own),
                 num_frames=len(own),
             )
             found.setdefault(name, []).append(calibration)
     return found
+
+
+def count_tracked(scores: Float[np.ndarray, "t"], *, threshold: float, tracking: Tracking) -> int:
+    """Count the frames above a threshold that follows them.
+
+    Args:
+        scores: `[t]`, in the order of the frames.
+        threshold: Where it begins.
+        tracking: How it follows.
+
+    Returns:
+        The number of frames.
+    """
+    count = 0
+    for score in scores:
+        is_above = np.asarray(score > threshold)
+        count += bool(is_above)
+        threshold = float(track(np.asarray(threshold), is_above, tracking))
+    return count
 
 
 def share_of(calibrations: Sequence[Calibration]) -> float:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float, Int32, UInt8
 from PIL import Image
 
 from data.examples import DataError
@@ -18,14 +19,14 @@ from experiments.taplab_figures import (
     residual_sheet,
 )
 from experiments.taplab_flows import NamedFlow, with_flow
-from experiments.taplab_units import CODEC, Unit
+from experiments.taplab_units import CODEC, Carrying, Unit, correction_of
 from experiments.taplab_video import TURNS, Film
-from jaxseg.arrays import IGNORE_LABEL, Array, Clip, PictureType
+from jaxseg.arrays import IGNORE_LABEL, MACROBLOCK, Array, Clip, PictureType
 from jaxseg.checkpoints import Model
 from jaxseg.files import replacing
 from jaxseg.geometry import pad_frames
 from jaxseg.nets import Net
-from jaxseg.regions import choose_regions, count_above, region_corners
+from jaxseg.regions import Correction, choose_regions, region_corners
 from jaxseg.runner import label_gops
 
 
@@ -85,31 +86,42 @@ def hardest_scene(film: Film, *, gop: int) -> Scene:
 
 
 def regions_of(
-    unit: Unit, net: Net, residual: Array, *, height: int, width: int
-) -> Int32[np.ndarray, "_k 2"]:
-    """Tell which region RGC labels anew in a frame.
+    correction: Correction,
+    net: Net,
+    residual: Float[Array, "t _h _w 2"],
+    *,
+    height: int,
+    width: int,
+) -> list[Int32[np.ndarray, "_k 2"]]:
+    """Tell which regions RGC labels anew in the frames of a GOP.
 
     Args:
-        unit: With RGC.
+        correction: With size and stride.
         net: The net.
-        residual: `[H16, W16, 2]`, of the frame.
-        height: Of the frame, pixels.
-        width: Of the frame, pixels.
+        residual: `[t, H16, W16, 2]`, the I-frame's first.
+        height: Of the frames, pixels.
+        width: Of the frames, pixels.
 
     Returns:
-        `[k, 2]`, top and left, pixels; none where no pixel exceeds the threshold.
+        For each frame `[k, 2]`, top and left, pixels; none in the I-frame, nor where motion
+        explains everything.
     """
-    assert unit.stride is not None
-    assert unit.region_height is not None
-    assert unit.region_width is not None
-    size, stride = (unit.region_height, unit.region_width), (unit.stride, unit.stride)
-    corners = region_corners(height, width, size=size, stride=stride)
+    assert correction.size is not None
+    assert correction.stride is not None
+    corners = region_corners(height, width, size=correction.size, stride=correction.stride)
     # As in the scheme, regions lie on whole cells.
-    multiple = max(16, net.stride)
-    chosen, scores, _ = choose_regions(
-        count_above(residual), corners // multiple * multiple, size=size
-    )
-    return np.asarray(chosen)[np.asarray(scores) > 0]
+    multiple = max(MACROBLOCK, net.stride)
+    found = [np.zeros((0, 2), np.int32)]
+    cells: Array = jnp.zeros(residual.shape[1:3])
+    for frame in residual[1:]:
+        chosen, scores, cells = choose_regions(
+            correction.memory * cells + correction.score_fn(jnp.asarray(frame)),
+            corners // multiple * multiple,
+            size=correction.size,
+            num_regions=correction.num_regions,
+        )
+        found.append(np.asarray(chosen)[np.asarray(scores) > 0])
+    return found
 
 
 def write_pictures(
@@ -118,6 +130,7 @@ def write_pictures(
     scene: Scene,
     labellers: Labellers,
     *,
+    carrying: Carrying,
     flows: Mapping[str, NamedFlow],
 ) -> list[Path]:
     """Draw what the modules make of a scene.
@@ -128,6 +141,7 @@ def write_pictures(
         model: The net's variables and classes.
         scene: From `hardest_scene`.
         labellers: Of the modules, along the codec's motion and along each flow.
+        carrying: How maps are carried and corrected.
         flows: Optical flows by name, with variables.
 
     Returns:
@@ -153,17 +167,12 @@ def write_pictures(
         if unit.scheme == "ffw" and unit.motion in motion
     }
 
-    corrected = next(unit for unit in labels if (unit.scheme, unit.motion) == ("ffw+rgc", CODEC))
-    assert corrected.region_height is not None
-    assert corrected.region_width is not None
+    corrected = next(unit for unit in labels if unit.scheme == "ffw+rgc")
+    correction = correction_of(corrected, carrying)
+    assert correction is not None
+    assert correction.size is not None
+    corners = regions_of(correction, model.net, clip.residual, height=height, width=width)
     columns = [0, *picked]
-    none: Int32[np.ndarray, "_k 2"] = np.zeros((0, 2), np.int32)
-    corners = [
-        regions_of(corrected, model.net, clip.residual[offset], height=height, width=width)
-        if offset
-        else none
-        for offset in columns
-    ]
     sheets = {
         6: residual_sheet(
             clip.frames[picked],
@@ -178,8 +187,8 @@ def write_pictures(
             by_scheme["ffw"][columns],
             by_scheme["ffw+rgc"][columns],
             truth[columns],
-            corners,
-            size=(corrected.region_height, corrected.region_width),
+            [corners[offset] for offset in columns],
+            size=correction.size,
             names=["T = 0", *names],
             classes=model.classes,
         ),

@@ -143,12 +143,13 @@ the paper gives its curve without numbers.
             "wanted (%)": _write("share_wanted", "{:.1f}", scale=100),
             "where it was found (%)": _write("share_calibrated", "{:.1f}", scale=100),
             "where it is used (%)": _write("share", "{:.1f}", scale=100),
+            "the same, following (%)": _write("share_tracked", "{:.1f}", scale=100),
             "P-frames": _write("num_frames", "{}"),
         },
         """
 Grey levels a pixel, and which share of the P-frames lies above.  The threshold of one part
 of the video is found on the other part; the parts take turns, as in all tables above, or are
-the two halves.
+the two halves.  The last share is that of a threshold which begins there and follows the video.
 """,
     ),
 }

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from experiments.taplab_flows import NamedFlow
+from jaxseg.arrays import MACROBLOCK
 from jaxseg.nets import Net
-from jaxseg.regions import Correction, scaled_region
+from jaxseg.regions import ACCUMULATED, Correction, scaled_region
 from jaxseg.schemes import (
     Scheme,
     along_flow,
@@ -39,6 +40,7 @@ CODEC = "codec"
 
 FILLINGS = {"fill": fill, "rest": rest}
 CUTS = {"scores": carry_scores, "projected": carry_projected, "features": carry_features}
+SCORES = {"above": Correction(), "accumulated": ACCUMULATED}
 WARPS = {"bilinear": warp, "nearest": look_up}
 
 
@@ -74,17 +76,21 @@ class Unit(NamedTuple):
 
 
 class Carrying(NamedTuple):
-    """How maps are carried, the same in all that is compared.
+    """How maps are carried and corrected, the same in all that is compared.
 
     Attributes:
         carried: What is warped: "scores", as in the published code, "projected" or
             "features".
         intra: How blocks without motion move: "fill", as what is around them, or "rest",
             not at all, as in the paper.
+        score: By what RGC chooses regions: "above", the pixels with much residual, as in
+            the paper, or "accumulated", the residual since a region was last labelled, as
+            in the published code.
     """
 
     carried: Literal["scores", "projected", "features"] = "scores"
     intra: Literal["fill", "rest"] = "fill"
+    score: Literal["above", "accumulated"] = "above"
 
 
 def units_of(
@@ -110,7 +116,7 @@ def units_of(
         The units, in the order of the table's lines.
     """
     gop = gops[-1]
-    side, half = scaled_region(height, width, multiple=max(16, net.stride))
+    side, half = scaled_region(height, width, multiple=max(MACROBLOCK, net.stride))
 
     def unit(scheme: str, gop: int = gop, motion: str = CODEC, **others: Any) -> Unit:
         default = {"stride": half, "region_height": side, "region_width": side, "alpha": ALPHA}
@@ -140,6 +146,28 @@ def units_of(
     return [unit("ffw+rgc", alpha=alpha) for alpha in ALPHAS]
 
 
+def correction_of(unit: Unit, carrying: Carrying) -> Correction | None:
+    """Say how a unit corrects regions.
+
+    Args:
+        unit: What is measured.
+        carrying: How regions are chosen.
+
+    Returns:
+        The correction; None without RGC.
+    """
+    if unit.stride is None:
+        return None
+    assert unit.region_height is not None
+    assert unit.region_width is not None
+    assert unit.alpha is not None
+    return SCORES[carrying.score]._replace(
+        size=(unit.region_height, unit.region_width),
+        stride=(unit.stride, unit.stride),
+        alpha=unit.alpha,
+    )
+
+
 def scheme_of(
     unit: Unit,
     net: Net,
@@ -162,21 +190,11 @@ def scheme_of(
     """
     if unit.scheme in ("per-frame", "itp"):
         return {"per-frame": per_frame, "itp": itp}[unit.scheme](net)
-    correction = None
-    if unit.stride is not None:
-        assert unit.region_height is not None
-        assert unit.region_width is not None
-        assert unit.alpha is not None
-        correction = Correction(
-            size=(unit.region_height, unit.region_width),
-            stride=(unit.stride, unit.stride),
-            alpha=unit.alpha,
-        )
     along_codec = along_vectors(fill_fn=FILLINGS[carrying.intra])
     source = along_codec if unit.motion == CODEC else along_flow(flows[unit.motion].flow)
     return taplab(
         net,
-        correction=correction,
+        correction=correction_of(unit, carrying),
         threshold=threshold,
         motion_source=source,
         warp_fn=WARPS[unit.sampling],

@@ -11,7 +11,7 @@ from experiments.taplab_calibration import Calibration
 from experiments.taplab_flows import NamedFlow, open_flows
 from experiments.taplab_pictures import hardest_scene, regions_of
 from experiments.taplab_rows import rows_of
-from experiments.taplab_units import SCHEMES, TABLES, Unit, units_of
+from experiments.taplab_units import SCHEMES, TABLES, Carrying, Unit, correction_of, units_of
 from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import CAMVID
 from jaxseg.nets import NetConfig
@@ -34,9 +34,9 @@ def test_rows_say_how_much_was_gained_and_at_which_speed():
     units = [Unit("per-frame", 4), *(Unit(s, g) for g in (2, 4) for s in ("ffw", SCHEMES[-1]))]
     miou = dict(zip(units, (0.7, 0.6, 0.65, 0.5, 0.64), strict=True))
     frame_ms = dict(zip(units, (50.0, 10.0, 20.0, 5.0, 16.0), strict=True))
-    found = {
-        gop: [Calibration(3.0, 0.1, 0.2, 30), Calibration(5.0, 0.1, 0.0, 10)] for gop in (2, 4)
-    }
+    one = Calibration(3.0, share_calibrated=0.1, share=0.2, share_tracked=0.1, num_frames=30)
+    other = Calibration(5.0, share_calibrated=0.1, share=0.0, share_tracked=0.1, num_frames=10)
+    found = {gop: [one, other] for gop in (2, 4)}
     rows = rows_of("gops", units, miou, frame_ms, found, {})
     assert [row["speedup"] for row in rows] == pytest.approx([1, 5, 2.5, 10, 3.125])
     assert rows[2]["throughput_fps"] == pytest.approx(50)
@@ -57,11 +57,17 @@ def test_the_region_that_is_drawn_is_the_one_with_most_residual(tmp_path):
     assert (len(scene.truth), scene.shown, scene.part) in {(3, (1, 2), part) for part in (0, 1)}
     net = colour_net(NetConfig(NUM_CLASSES))
     unit = units_of("modules", net, height=64, width=96, gops=(3,))[2]
-    residual = np.zeros((4, 6, 2), np.float32)
-    assert regions_of(unit, net, residual, height=64, width=96).shape == (0, 2)
-    residual[3, 5, 1] = 1
-    (corner,) = regions_of(unit, net, residual, height=64, width=96)
-    assert corner.tolist() == [64 - unit.region_height, 96 - unit.region_width]
+    residual = np.zeros((4, 4, 6, 2), np.float32)
+    residual[1, 3, 5], residual[2, 0, 0], residual[2, 3, 5] = 9, 5, 4
+    last = [64 - unit.region_height, 96 - unit.region_width]
+
+    def drawn(carrying: Carrying) -> list[list[list[int]]]:
+        correction = correction_of(unit, carrying)
+        return [it.tolist() for it in regions_of(correction, net, residual, height=64, width=96)]
+
+    assert drawn(Carrying()) == [[], [last], [[0, 0]], []]
+    # What was not labelled anew in one frame still counts in the next.
+    assert drawn(Carrying(score="accumulated")) == [[], [last], [[0, 0]], [last]]
 
 
 def test_a_flow_without_weights_is_only_timed(capsys, monkeypatch):
