@@ -40,7 +40,11 @@ CODEC = "codec"
 
 FILLINGS = {"fill": fill, "rest": rest}
 CUTS = {"scores": carry_scores, "projected": carry_projected, "features": carry_features}
-SCORES = {"above": Correction(), "accumulated": ACCUMULATED}
+SCORES = {
+    "above": Correction(),
+    "remembered": Correction(memory=1.0),
+    "accumulated": ACCUMULATED,
+}
 WARPS = {"bilinear": warp, "nearest": look_up}
 
 
@@ -84,13 +88,15 @@ class Carrying(NamedTuple):
         intra: How blocks without motion move: "fill", as what is around them, or "rest",
             not at all, as in the paper.
         score: By what RGC chooses regions: "above", the pixels with much residual, as in
-            the paper, or "accumulated", the residual since a region was last labelled, as
-            in the published code.
+            the paper; "remembered", those of all frames since a region was last labelled;
+            or "accumulated", the residual since then, as in the published code.
+        margin: Pixels around a region that RGC lets the net see, too; none in the paper.
     """
 
     carried: Literal["scores", "projected", "features"] = "scores"
     intra: Literal["fill", "rest"] = "fill"
-    score: Literal["above", "accumulated"] = "above"
+    score: Literal["above", "remembered", "accumulated"] = "above"
+    margin: int = 0
 
 
 def units_of(
@@ -165,6 +171,7 @@ def correction_of(unit: Unit, carrying: Carrying) -> Correction | None:
         size=(unit.region_height, unit.region_width),
         stride=(unit.stride, unit.stride),
         alpha=unit.alpha,
+        margin=carrying.margin,
     )
 
 

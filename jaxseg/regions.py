@@ -62,6 +62,9 @@ class Correction(NamedTuple):
         score_fn: Scores the cells of the residual; `count_above` is the paper's.
         memory: Share of a cell's score that remains for the next frame, until its
             region is corrected or a keyframe comes: 0 in the paper, 1 in its code.
+        margin: Pixels around a region that the net sees, too, where the frame has them; what
+            it says there is not used.  A net misses them the more, the more of a frame its
+            context spans; the paper has none.
 
     Source:
         TapLab (Feng et al. 2020), section 3.2.3 and equation 6; alpha as in its code.
@@ -73,6 +76,7 @@ class Correction(NamedTuple):
     alpha: float = 0.6
     score_fn: Callable[[Float[Array, "... _h _w 2"]], Float[Array, "... _h _w"]] = count_above
     memory: float = 0.0
+    margin: int = 0
 
 
 ACCUMULATED = Correction(score_fn=sum_up, memory=1.0)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.arrays import MACROBLOCK, Array, Features, Frames, Gop, Inter, Motion, Params, Scores
-from jaxseg.geometry import change_stride, motion_to_cells, pad_frames
+from jaxseg.geometry import change_stride, motion_to_cells, pad_frames, padded_size
 from jaxseg.nets import Flow, Net
 from jaxseg.regions import (
     Correction,
@@ -251,11 +251,16 @@ def _corrector(
     side, half = scaled_region(height, width, multiple=multiple)
     size = correction.size or (side, side)
     stride = correction.stride or ((half, half) if correction.size is None else _half(size))
-    if any(length % net.stride for length in (*size, *stride)):
+    margin = correction.margin
+    if any(length % net.stride for length in (*size, *stride, margin)):
         raise ValueError(
-            f"regions of {size[0]}x{size[1]} pixels every {stride[0]}x{stride[1]} do not fit a "
-            f"net of stride {net.stride}; give multiples of {multiple}"
+            f"regions of {size[0]}x{size[1]} pixels every {stride[0]}x{stride[1]}, with a margin "
+            f"of {margin}, do not fit a net of stride {net.stride}; give multiples of {multiple}"
         )
+    padded = padded_size(height, width)
+    seen = min(size[0] + 2 * margin, padded[0]), min(size[1] + 2 * margin, padded[1])
+    last = jnp.array(padded, jnp.int32) - jnp.array(seen, jnp.int32)
+    cells_of_region = size[0] // net.stride, size[1] // net.stride
     corners = region_corners(height, width, size=size, stride=stride) // multiple * multiple
 
     def correct(
@@ -273,8 +278,9 @@ def _corrector(
             corner, score = region
 
             def renew() -> Features:
-                start = (corner[0], corner[1], jnp.zeros_like(corner[0]))
-                own = seam.heavy(params, jax.lax.dynamic_slice(frame, start, (*size, 3)))
+                start = jnp.clip(corner - margin, 0, last)
+                own = seam.heavy(params, _cut(frame, start, seen))
+                own = _cut(own, (corner - start) // net.stride, cells_of_region)
                 return blend(carried, own, corner // net.stride, alpha=correction.alpha)
 
             # What motion explains wholly is right as it is.
@@ -284,6 +290,11 @@ def _corrector(
         return jax.lax.scan(correct_one, moved, (chosen, scores))[0], rest
 
     return correct
+
+
+def _cut(maps: Array, corner: Array, size: tuple[int, int]) -> Array:
+    start = (corner[0], corner[1], jnp.zeros_like(corner[0]))
+    return jax.lax.dynamic_slice(maps, start, (*size, maps.shape[-1]))
 
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.nets import Flow
-from jaxseg.regions import Correction, count_above, scaled_region
+from jaxseg.regions import Correction, count_above, region_corners, scaled_region, sum_up
 from jaxseg.schedules import PAPER_THRESHOLD
 from jaxseg.schemes import along_flow, along_vectors, carry_scores, ffw, taplab
 from jaxseg.schemes.taplab import Step
@@ -177,3 +177,24 @@ def test_videos_side_by_side_are_those_one_by_one():
         alone = {**BOTH, "threshold": float(limit)}
         expected, _ = plain.expect(carry_scores, NET, PARAMS, video, warp=reference.warp, **alone)
         np.testing.assert_allclose(labelled, expected[: plain.INTERVAL], atol=1e-4)
+
+
+def test_a_region_with_the_whole_frame_as_its_margin_is_labelled_as_in_the_frame():
+    video = VIDEO._replace(residual=np.full_like(VIDEO.residual, 90))
+    height, width = video.frames.shape[1:3]
+    corners = region_corners(height, width, size=plain.SIZE, stride=plain.SIZE)
+    everywhere = Correction(
+        size=plain.SIZE, stride=plain.SIZE, num_regions=len(corners), alpha=1.0, score_fn=sum_up
+    )
+    whole = carry_scores(NET).heavy(PARAMS, video.frames)
+    for margin, agrees in ((16 * (height + width), True), (0, False)):
+        scheme = taplab(NET, correction=everywhere._replace(margin=margin), threshold=None)
+        scores, _ = plain.run(scheme, PARAMS, video)
+        assert np.allclose(scores, whole, atol=1e-4) == agrees
+
+
+def test_a_margin_of_half_a_cell_is_refused():
+    correction = Correction(size=plain.SIZE, stride=plain.STEP, margin=8)
+    scheme = taplab(NET, correction=correction, threshold=None)
+    with pytest.raises(ValueError, match="margin of 8"):
+        trace(scheme)
