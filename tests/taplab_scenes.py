@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.examples import Sequence
-from experiments.taplab_video import Coding, Film, films_of_sequences
+from experiments.taplab.video import Coding, Film, films_of_sequences
 from jaxseg.checkpoints import Model
 from jaxseg.classes import Classes
 from jaxseg.nets import Flow, Net, NetConfig

@@ -78,7 +78,9 @@ class _Parsed(Exception):
 def parse_module(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a module's words to its own parser."""
     name = words[2]
-    module = importlib.import_module(f"{name}.__main__" if name == "benchmarks" else name)
+    module = importlib.import_module(name)
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{name}.__main__")
     cli = tyro.cli
 
     def stop(*args, **options):

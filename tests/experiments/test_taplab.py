@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import camvid, taplab, taplab_speed, taplab_units, timing
+from experiments import camvid, timing
 from experiments.results import read_results
 from experiments.settings import SettingsError
-from experiments.taplab_calibration import Calibration
-from experiments.taplab_flows import NamedFlow, open_flows
-from experiments.taplab_pictures import hardest_scene, regions_of
-from experiments.taplab_rows import rows_of
-from experiments.taplab_units import SCHEMES, TABLES, Carrying, Unit, correction_of, units_of
+from experiments.taplab import __main__ as taplab
+from experiments.taplab import speed, units
+from experiments.taplab.calibration import Calibration
+from experiments.taplab.flows import NamedFlow, open_flows
+from experiments.taplab.pictures import hardest_scene, regions_of
+from experiments.taplab.rows import rows_of
+from experiments.taplab.units import SCHEMES, TABLES, Carrying, Unit, correction_of, units_of
 from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import CAMVID
 from jaxseg.nets import NetConfig
@@ -114,10 +116,10 @@ def test_what_cannot_be_measured_ends_in_one_line(tmp_path, monkeypatch, capsys)
 def test_the_command_writes_every_table_and_figure(tmp_path, monkeypatch, capsys):
     save_run(tmp_path / "run", monkeypatch)
     monkeypatch.setattr(camvid, "MEASURED_FRAMES", 9)
-    monkeypatch.setattr(taplab_speed, "MIN_ROUNDS", 1)
+    monkeypatch.setattr(speed, "MIN_ROUNDS", 1)
     monkeypatch.setattr(timing, "ENOUGH_SECONDS", 0)
     monkeypatch.setattr(taplab, "open_flows", lambda *_: {"dis": NamedFlow(STILL, None)})
-    monkeypatch.setattr(taplab_units, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setattr(units, "ALPHAS", (0.0, 1.0))
     out = tmp_path / "out"
     words = ["--checkpoint", str(tmp_path / "run"), "--out", str(out), "--gops", "2", "3"]
     words += ["--num-phases", "2", "--stretch", "3"]

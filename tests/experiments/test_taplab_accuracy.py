@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from experiments import timing
-from experiments.taplab_accuracy import compile_units, confusion_of, keys_of, measure_units
-from experiments.taplab_flows import NamedFlow
-from experiments.taplab_speed import prepare_unit, time_propagation
-from experiments.taplab_units import SCHEMES, Carrying, Unit, units_of
-from experiments.taplab_video import TURNS, Film
+from experiments.taplab.accuracy import compile_units, confusion_of, keys_of, measure_units
+from experiments.taplab.flows import NamedFlow
+from experiments.taplab.speed import prepare_unit, time_propagation
+from experiments.taplab.units import SCHEMES, Carrying, Unit, units_of
+from experiments.taplab.video import TURNS, Film
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.runner import Labeller
 from tests.taplab_scenes import NUM_CLASSES, STILL, colour_model, short_film

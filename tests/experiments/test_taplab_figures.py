@@ -5,16 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from experiments import taplab_figures
 from experiments.paper import MEASURED
-from experiments.taplab_figures import (
+from experiments.taplab import figures
+from experiments.taplab.figures import (
     correction_sheet,
     modules_sheet,
     motion_sheet,
     residual_sheet,
     write_figures,
 )
-from experiments.taplab_published import published_rows
+from experiments.taplab.published import published_rows
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
 from jaxseg.draw import colorize, legend, motion_to_rgb
@@ -84,7 +84,7 @@ def test_figure_9_colours_all_motion_by_one_wheel():
 
 @pytest.mark.parametrize("every", [1, 2])
 def test_figure_10_draws_the_regions_that_were_corrected(monkeypatch, every):
-    monkeypatch.setattr(taplab_figures, "MAX_WIDTH", WIDTH)
+    monkeypatch.setattr(figures, "MAX_WIDTH", WIDTH)
     carried, corrected, truth = (
         it.repeat(every, axis=1).repeat(every, axis=2) for it in (LABELS, LABELS[::-1], TRUTH)
     )
@@ -116,7 +116,7 @@ def test_figure_12_has_a_column_a_scheme():
 
 
 def test_wide_frames_are_thinned_out(monkeypatch):
-    monkeypatch.setattr(taplab_figures, "MAX_WIDTH", WIDTH)
+    monkeypatch.setattr(figures, "MAX_WIDTH", WIDTH)
     wide = np.repeat(np.repeat(FRAMES, 3, 1), 3, 2)
     labels = {"truth": np.repeat(np.repeat(LABELS, 3, 1), 3, 2)}
     sheet = modules_sheet(wide, labels, names=NAMES, classes=CAMVID)
@@ -126,13 +126,13 @@ def test_wide_frames_are_thinned_out(monkeypatch):
 def test_plots_say_what_was_measured_and_what_the_paper_says(tmp_path, monkeypatch):
     texts = []
     for name in ("plot_curves", "plot_sweep"):
-        plot = getattr(taplab_figures, name)
+        plot = getattr(figures, name)
 
         def draw(rows, path, *, plot=plot, **options):
             plot(rows, path.with_suffix(".svg"), **options)
             texts.append(set(re.findall(r"<!-- (.*?) -->", path.with_suffix(".svg").read_text())))
 
-        monkeypatch.setattr(taplab_figures, name, draw)
+        monkeypatch.setattr(figures, name, draw)
     shared = {"source": MEASURED, "data_set": "CamVid", "width": 480, "height": 360}
     shared |= {"net": "mobilenet", "miou": 0.5}
     curve = {"table": "gops", "scheme": "ffw", "throughput_fps": 9.0}

@@ -4,8 +4,8 @@ import pytest
 
 from experiments.paper import MEASURED
 from experiments.results import provenance
-from experiments.taplab_published import PAPER, baseline_of, published_rows
-from experiments.taplab_tables import LAYOUTS, side_by_side, write_tables
+from experiments.taplab.published import PAPER, baseline_of, published_rows
+from experiments.taplab.tables import LAYOUTS, side_by_side, write_tables
 from jaxseg.nets import IcnetConfig, MobileNetConfig, NetConfig, PspnetConfig
 
 ROWS = published_rows()

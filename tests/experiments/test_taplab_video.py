@@ -10,8 +10,8 @@ from data.cityscapes.reading import read_labels
 from data.examples import DataError, Sequence
 from experiments import camvid
 from experiments.command import DataSet
-from experiments.taplab_calibration import calibrate, scores_of, share_of, thresholds_of
-from experiments.taplab_video import (
+from experiments.taplab.calibration import calibrate, scores_of, share_of, thresholds_of
+from experiments.taplab.video import (
     HALVES,
     TURNS,
     Coding,

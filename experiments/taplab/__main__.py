@@ -9,11 +9,14 @@ their `source`.  Without a folder of data it runs on the embedded clip.  Table 5
 
     python -m experiments.taplab --checkpoint RUN --data-dir CAMVID --tables modules
 
+With `--margin 64 --score remembered` the net sees some of the frame around each region that
+RGC corrects, and regions are chosen by the residual of all frames since they last were.
+
 The video is encoded as MPEG-4 Part 2, and its I-frames are the keyframes.  On CamVid, whose
 frames are all labelled, each frame takes all distances to its I-frame, or `--num-phases` of
 them; on Cityscapes the film of each snippet begins a random number of frames before the
 labelled one, as in section 4.1.2 of the paper.  The threshold of RGFS is found on other
-frames than it is used on, see `taplab_video`.
+frames than it is used on, see `video`.
 
 The accuracies measured so far are in OUT/rows.jsonl, from which `--resume` goes on;
 times are taken anew, all in turn, so that a machine's changes of pace hit all alike.
@@ -32,17 +35,17 @@ from experiments.command import explain
 from experiments.paper import MEASURED
 from experiments.results import provenance, write_results
 from experiments.settings import SettingsError
-from experiments.taplab_accuracy import compile_units, keys_of, measure_units
-from experiments.taplab_calibration import Calibration, calibrate, thresholds_of
-from experiments.taplab_figures import write_figures
-from experiments.taplab_flows import FlowName, NamedFlow, open_flows
-from experiments.taplab_pictures import hardest_scene, write_pictures
-from experiments.taplab_published import baseline_of, published_rows
-from experiments.taplab_rows import Row, calibration_rows, rows_of
-from experiments.taplab_speed import time_propagation, time_units
-from experiments.taplab_tables import write_tables
-from experiments.taplab_units import TABLES, Carrying, Table, Unit, units_of
-from experiments.taplab_video import TURNS, Coding, Film, Video, open_video
+from experiments.taplab.accuracy import compile_units, keys_of, measure_units
+from experiments.taplab.calibration import Calibration, calibrate, thresholds_of
+from experiments.taplab.figures import write_figures
+from experiments.taplab.flows import FlowName, NamedFlow, open_flows
+from experiments.taplab.pictures import hardest_scene, write_pictures
+from experiments.taplab.published import baseline_of, published_rows
+from experiments.taplab.rows import Row, calibration_rows, rows_of
+from experiments.taplab.speed import time_propagation, time_units
+from experiments.taplab.tables import write_tables
+from experiments.taplab.units import TABLES, Carrying, Table, Unit, units_of
+from experiments.taplab.video import TURNS, Coding, Film, Video, open_video
 from jaxseg.checkpoints import Model, load_model
 from jaxseg.metrics import mean_iou
 from jaxseg.runner import keep_compilations
@@ -296,7 +299,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input, 130 where it was interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    options = tyro.cli(Options, args=words, description=__doc__)
+    options = tyro.cli(
+        Options, args=words, prog="python -m experiments.taplab", description=__doc__
+    )
     return explain(
         partial(run, options, argv=["python", "-m", "experiments.taplab", *words]),
         out=options.out,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from experiments.taplab_flows import NamedFlow
+from experiments.taplab.flows import NamedFlow
 from jaxseg.arrays import MACROBLOCK
 from jaxseg.nets import Net
 from jaxseg.regions import ACCUMULATED, Correction, scaled_region

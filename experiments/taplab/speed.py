@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from experiments.taplab_accuracy import Labellers, gops_of
-from experiments.taplab_flows import NamedFlow, with_flow
-from experiments.taplab_units import CUTS, FILLINGS, Carrying, Unit
-from experiments.taplab_video import TURNS, Film
+from experiments.taplab.accuracy import Labellers, gops_of
+from experiments.taplab.flows import NamedFlow, with_flow
+from experiments.taplab.units import CUTS, FILLINGS, Carrying, Unit
+from experiments.taplab.video import TURNS, Film
 from experiments.timing import time_in_turn
 from jaxseg.arrays import Clip, Features, Gop, Inter, Motion, Params
 from jaxseg.checkpoints import Model

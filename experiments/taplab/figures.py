@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from experiments.paper import MEASURED
-from experiments.taplab_published import PAPER, baseline_of
+from experiments.taplab.published import PAPER, baseline_of
 from jaxseg.arrays import Array, Labels, Motion
 from jaxseg.classes import Classes
 from jaxseg.draw import (
@@ -41,7 +41,7 @@ def write_figures(out: Path, rows: Sequence[Row]) -> list[Path]:
     Args:
         out: Gets `figure8.png` (mIoU against throughput over GOPs) and `figure11.png`
             (mIoU against the weight of the correction).
-        rows: Measured and published; see `taplab_published.published_rows`.
+        rows: Measured and published; see `published.published_rows`.
 
     Returns:
         The files.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from data.examples import DataError
-from experiments.taplab_video import NUM_PARTS, Film
+from experiments.taplab.video import NUM_PARTS, Film
 from jaxseg.arrays import Clip, PictureType
 from jaxseg.intervals import prefetch
 from jaxseg.schedules import Tracking, residual_per_pixel, threshold_for_share, track

@@ -1,4 +1,4 @@
-"""The accuracy of TapLab's modules, on films from `taplab_video`."""
+"""The accuracy of TapLab's modules, on films from `video`."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from jaxtyping import Int, Int64, UInt8
 from tqdm import tqdm
 
 from experiments.footage import fingerprint
-from experiments.taplab_flows import NamedFlow, with_flow
-from experiments.taplab_units import Carrying, Unit, scheme_of
-from experiments.taplab_video import NUM_PARTS, TURNS, Film
+from experiments.taplab.flows import NamedFlow, with_flow
+from experiments.taplab.units import Carrying, Unit, scheme_of
+from experiments.taplab.video import NUM_PARTS, TURNS, Film
 from jaxseg.arrays import IGNORE_LABEL, Clip, Gop, Params
 from jaxseg.checkpoints import Model
 from jaxseg.files import write_text

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from experiments.taplab_calibration import Calibration, share_of
-from experiments.taplab_units import SCHEMES, Unit
+from experiments.taplab.calibration import Calibration, share_of
+from experiments.taplab.units import SCHEMES, Unit
 
 Row: TypeAlias = dict[str, Any]
 

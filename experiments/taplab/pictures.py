@@ -11,16 +11,16 @@ from jaxtyping import Float, Int32, UInt8
 from PIL import Image
 
 from data.examples import DataError
-from experiments.taplab_accuracy import Labellers, gops_of
-from experiments.taplab_figures import (
+from experiments.taplab.accuracy import Labellers, gops_of
+from experiments.taplab.figures import (
     correction_sheet,
     modules_sheet,
     motion_sheet,
     residual_sheet,
 )
-from experiments.taplab_flows import NamedFlow, with_flow
-from experiments.taplab_units import CODEC, Carrying, Unit, correction_of
-from experiments.taplab_video import TURNS, Film
+from experiments.taplab.flows import NamedFlow, with_flow
+from experiments.taplab.units import CODEC, Carrying, Unit, correction_of
+from experiments.taplab.video import TURNS, Film
 from jaxseg.arrays import IGNORE_LABEL, MACROBLOCK, Array, Clip, PictureType
 from jaxseg.checkpoints import Model
 from jaxseg.files import replacing

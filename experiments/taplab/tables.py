@@ -1,7 +1,7 @@
 """The tables of Feng et al. 2020 (TapLab) from rows of results, theirs beside ours.
 
 A row has `source` (`MEASURED`, or where in the paper it stands), `table` (a key of
-`LAYOUTS`), and the keys of that table; see `taplab_published.published_rows`.  What a row
+`LAYOUTS`), and the keys of that table; see `published.published_rows`.  What a row
 does not have is a dash.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from experiments.paper import MEASURED
 from experiments.results import provenance_note
-from experiments.taplab_published import baseline_of
+from experiments.taplab.published import baseline_of
 from jaxseg.files import write_text
 from jaxseg.regions import scaled_region
 
