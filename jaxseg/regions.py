@@ -12,10 +12,10 @@ from jaxseg.arrays import MACROBLOCK, Array, Features
 from jaxseg.geometry import padded_size
 
 RESIDUAL_THRESHOLD = 30
-"""Grey levels; a pixel whose |residual| is above counts: THR_RGC of the paper."""
+"""Grey levels above which the |residual| of a pixel counts, the paper's THR_RGC."""
 
 SHARE_OF_FRAME = 8
-"""A frame's area in regions: 512x512 of 1024x2048 pixels in the paper."""
+"""Regions as large as a frame, of which the paper's 1024x2048 pixels hold eight of 512x512."""
 
 
 def count_above(residual: Float[Array, "... _h _w 2"]) -> Float[Array, "... _h _w"]:
@@ -80,7 +80,7 @@ class Correction(NamedTuple):
 
 
 ACCUMULATED = Correction(score_fn=sum_up, memory=1.0)
-"""The score of the published code: the |residual| since a region was last labelled."""
+"""Chooses by the |residual| since a region was last labelled, as the published code does."""
 
 
 def scaled_region(height: int, width: int, *, multiple: int = MACROBLOCK) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from jaxseg.arrays import Array, PictureType
 
 PAPER_THRESHOLD = 3.6e7 / (1024 * 2048)
-"""TapLab's threshold for frames that are hard to warp: 17.2 grey levels a pixel."""
+"""TapLab's threshold for frames that are hard to warp, 17.2 grey levels a pixel."""
 
 
 @runtime_checkable
