@@ -51,7 +51,7 @@ def test_scheme_loss_is_that_of_a_loop(name):
     params, scheme = colour_variables(net), SCHEMES[name](net)
     scores = []
     for index, offset in enumerate(batch.offset):
-        gop = Gop(*(leaf[index] for leaf in batch.gop))
+        gop = jax.tree.map(lambda leaf, index=index: leaf[index], batch.gop)
         scores.append(scheme.step(params, scheme.init(params, gop), gop)[1][offset])
     # The labels end within the scores' last cells: those of the frames as padded.
     height, width = (8 * side for side in scores[0].shape[:2])
