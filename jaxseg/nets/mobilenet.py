@@ -66,7 +66,7 @@ class MobileNetConfig:
 def depthwise_convolve(x: Features, kernel: Float[Array, "3 3 1 _c"], stride: int) -> Features:
     """Convolve each channel alone, as a sum of nine shifted maps.
 
-    XLA's own grouped convolution takes 20 to 70 times as long on CPUs.  Its gradient is
+    XLA's own grouped convolution takes many times as long on CPUs.  Its gradient is
     written out for the same reason, so that it is differentiable in reverse mode alone
     (`jax.grad`, `jax.vjp`), which is what training takes, and once.
 
