@@ -6,6 +6,7 @@
     python -m experiments.camvid --data-dir CAMVID --recipe paper --weights runs/cityscapes
     python -m experiments.camvid --data-dir CAMVID --recipe bl2
     python -m experiments.camvid --data-dir CAMVID --recipe bl2-short
+    python -m experiments.camvid --data-dir CAMVID --recipe pspnet-short
 
 The first trains a small net on drawn streets and takes minutes on 2 cores.  The
 second trains ResNet-18 with a light decoder from scratch on CamVid's 367 training
@@ -26,7 +27,9 @@ by prop-mv.
 
 The fifth trains TapLab's second baseline as that paper does, on the originals with one GPU
 (theirs was a GTX 1080 Ti); it reports 73.5 mIoU per frame.  `bl1` and `bl3` are its other
-baselines.  The sixth is the same net on 480x360 in an hour on 2 cores, from scratch.
+baselines.  The sixth is the same net on 480x360 in an hour on 2 cores, from scratch.  The
+seventh is a small PSPNet, whose backbone is that of the weights that ship with the package,
+trained on for half an hour: the net that `experiments.lowlatency` is about.
 """
 
 import argparse
@@ -49,7 +52,7 @@ from experiments.command import DataSet, Options, explain, run
 from experiments.settings import EvaluationConfig, Experiment
 from jaxseg.arrays import IGNORE_LABEL
 from jaxseg.classes import CAMVID
-from jaxseg.nets import MobileNetConfig, NetConfig
+from jaxseg.nets import MobileNetConfig, NetConfig, PspnetConfig
 from jaxseg.train import TrainConfig
 
 NET = NetConfig(num_classes=len(CAMVID.names), depth=18, output_stride=32, ladder_stride=4)
@@ -93,11 +96,19 @@ BL2_SHORT = Experiment(
 )
 """As many pictures as ResNet-18 with few channels takes to get to know CamVid."""
 
+PSPNET_SHORT = Experiment(
+    net=PspnetConfig(len(CAMVID.names), depth=18, width=44),
+    train=TrainConfig(num_steps=700, learning_rate=1e-3),
+    weights=Path("camvid-light"),
+)
+"""Stride 8 on a backbone that knows CamVid already, from stride 32."""
+
 RECIPES = {
     "light": LIGHT,
     "paper": PAPER,
     **TAPLAB,
     "bl2-short": BL2_SHORT,
+    "pspnet-short": PSPNET_SHORT,
 }
 
 EMBEDDED = Experiment(
@@ -128,7 +139,9 @@ class CamvidOptions(Options):
         recipe: The settings that the options change.
     """
 
-    recipe: Literal["small", "light", "paper", "bl1", "bl2", "bl3", "bl2-short"] = "small"
+    recipe: Literal["small", "light", "paper", "bl1", "bl2", "bl3", "bl2-short", "pspnet-short"] = (
+        "small"
+    )
 
     def __post_init__(self) -> None:
         """Refuse a recipe that is for real pictures without any."""

@@ -70,9 +70,10 @@ class Experiment:
         evaluation: What is measured.
         batch_size: Pictures a step.
         seed: Of initial weights, order and augmentation.
-        weights: What to begin with: a published ResNet (.pth or .safetensors), or the
-            folder of a run with a net of the same make, whose classifier is taken over
-            where the number of classes agrees; None for random weights.
+        weights: What to begin with: a published ResNet (.pth or .safetensors); the name of
+            weights that ship with the package; or the folder of a run.  A net of the same
+            make gives all, its classifier where the number of classes agrees, one of
+            another kind its backbone.  None for random weights.
         balance_classes: Whether pixels of rare classes weigh more in the loss.
         dtype: Type in which the net computes; variables and optimizer stay float32.
         pipeline: What makes the batches; both make the same ones.

@@ -13,13 +13,14 @@ from data.batches import training_batches
 from data.examples import DataError, Example, class_counts
 from experiments.settings import Experiment, SettingsError
 from jaxseg.arrays import Frames, Labels, Params
-from jaxseg.checkpoints import Checkpoints, load_model, write_model_card
+from jaxseg.checkpoints import Checkpoints, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.convert import load_backbone, read_weights
 from jaxseg.geometry import pad_frames
 from jaxseg.losses import balanced_weights, still_loss
 from jaxseg.metrics import confusion_matrix, mean_iou
 from jaxseg.nets import Net, predict_labels, segmenter
+from jaxseg.pretrained import load, shipped
 from jaxseg.train import TrainState, batch_mesh, init_state, make_optimizer, make_train_step, train
 
 
@@ -129,7 +130,7 @@ def starting_params(params: Params, experiment: Experiment) -> Params:
     weights = experiment.weights
     if weights is None:
         return params
-    if not weights.is_dir():
+    if not weights.is_dir() and str(weights) not in shipped():
         try:
             return load_backbone(params, read_weights(weights))
         except (ValueError, ImportError) as error:
@@ -138,16 +139,22 @@ def starting_params(params: Params, experiment: Experiment) -> Params:
     def shapes(tree: Params) -> Any:
         return jax.tree.map(jnp.shape, tree)
 
-    own, found = params["params"], load_model(weights).params
-    learned = {name: found["params"].get(name) for name in own}
-    scorer = "classify" if "classify" in own else "project"  # What comes last.
-    if shapes(learned[scorer]) != shapes(own[scorer]):
-        learned[scorer] = own[scorer]  # That of other classes is of no use.
-    taken = {"params": learned, "batch_stats": found["batch_stats"]}
+    model, own = load(str(weights)), params["params"]
+    found, stats = model.params["params"], model.params["batch_stats"]
+    if type(model.config) is type(experiment.net):
+        learned = {name: found.get(name) for name in own}
+        scorer = "classify" if "classify" in own else "project"  # What comes last.
+        if shapes(learned[scorer]) != shapes(own[scorer]):
+            learned[scorer] = own[scorer]  # That of other classes is of no use.
+    else:
+        backbone = {"backbone": found["features"].get("backbone")}
+        learned = {**own, "features": {**own["features"], **backbone}}
+        stats = {**params["batch_stats"], "backbone": stats.get("backbone")}
+    taken = {"params": learned, "batch_stats": stats}
     if shapes(taken) != shapes(params):
         raise SettingsError(
             f"{weights}: holds a net of another make; begin with one whose settings are the "
-            "same, but for the number of classes"
+            "same, but for the number of classes, or of another kind with the same backbone"
         )
     return taken
 

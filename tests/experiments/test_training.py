@@ -18,7 +18,8 @@ from experiments.settings import Experiment, SettingsError, check_same_training,
 from experiments.training import starting_params, train_stage
 from jaxseg.checkpoints import CheckpointError, Checkpoints, write_model_card
 from jaxseg.classes import Classes
-from jaxseg.nets import NetConfig, segmenter
+from jaxseg.nets import NetConfig, PspnetConfig, segmenter
+from jaxseg.pretrained import load
 from jaxseg.train import TrainConfig, TrainState, make_optimizer, rate_factors
 
 CLASSES = Classes(("a", "b", "c"), ((0, 0, 0),) * 3)
@@ -66,6 +67,25 @@ def test_a_run_of_another_net_is_refused(run_folder):
     experiment = dataclasses.replace(EXPERIMENT, net=config, weights=run_folder)
     with pytest.raises(SettingsError, match=r"holds a net of another make"):
         starting_params(variables(config, 1.0), experiment)
+
+
+def test_a_net_of_another_kind_gives_its_backbone():
+    config = PspnetConfig(CONFIG.num_classes, depth=18, width=44)
+    experiment = dataclasses.replace(EXPERIMENT, net=config, weights=Path("camvid-light"))
+    params = variables(config, 1.0)
+    taken = starting_params(params, experiment)
+    assert jax.tree.map(jnp.shape, taken) == jax.tree.map(jnp.shape, params)
+    shipped = load("camvid-light").params
+    pairs = (
+        (taken["params"]["features"], shipped["params"]["features"]),
+        (taken["batch_stats"], shipped["batch_stats"]),
+    )
+    for own, other in pairs:
+        jax.tree.map(np.testing.assert_array_equal, own.pop("backbone"), other["backbone"])
+    assert values(taken) == {1.0}
+    narrow = dataclasses.replace(experiment, net=dataclasses.replace(config, width=32))
+    with pytest.raises(SettingsError, match=r"of another kind with the same backbone"):
+        starting_params(variables(narrow.net, 1.0), narrow)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
