@@ -10,6 +10,7 @@ from jaxseg.nets.mobilenet import MobileNetConfig
 from jaxseg.nets.pspnet import PspnetConfig
 from jaxseg.nets.pwcnet import pwc_net
 from jaxseg.nets.segmenter import NET_CONFIGS, AnyNetConfig, Net, default_dtype, segmenter
+from jaxseg.nets.split import Split, split_net
 from jaxseg.nets.upsampling import predict_labels, upsample_scores
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Net",
     "NetConfig",
     "PspnetConfig",
+    "Split",
     "correlate",
     "default_dtype",
     "deformable_convolve",
@@ -32,5 +34,6 @@ __all__ = [
     "predict_labels",
     "pwc_net",
     "segmenter",
+    "split_net",
     "upsample_scores",
 ]

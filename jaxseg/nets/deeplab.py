@@ -7,7 +7,7 @@ import flax.linen as nn
 from jaxseg.arrays import Features
 from jaxseg.nets.checks import check_sizes
 from jaxseg.nets.ladder import Ladder
-from jaxseg.nets.resnet import ResNet, check_depth
+from jaxseg.nets.resnet import ResNet, block_names, check_depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +105,14 @@ class DeepLab(nn.Module):
     config: NetConfig
 
     @nn.compact
-    def __call__(self, x: Features, *, train: bool) -> Features:
-        """Map normalised pixels `[*b, H, W, 3]` to features."""
+    def __call__(
+        self, x: Features, *, train: bool, after: str | None = None, until: str | None = None
+    ) -> Features:
+        """Map normalised pixels `[*b, H, W, 3]` to features, or a part of the way.
+
+        `after` and `until` are blocks of the backbone, see `ResNet`: with `until` the result
+        is the map of that block.  A ladder reads earlier stages, too, and runs as a whole.
+        """
         config = self.config
         backbone = ResNet(
             config.depth,
@@ -115,8 +121,10 @@ class DeepLab(nn.Module):
             config.width,
             name="backbone",
         )
-        stages = backbone(x, train=train)
-        if not config.ladder_stride:
+        if after == block_names(config.depth)[-1]:
+            return x
+        stages = backbone(x, train=train, after=after, until=until)
+        if until is not None or not config.ladder_stride:
             return stages[-1]
         used = stages[(4, 8, 16).index(config.ladder_stride) :]
         return Ladder(config.ladder_channels, name="ladder")(used, train=train)

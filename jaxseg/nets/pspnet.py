@@ -9,7 +9,7 @@ from jaxseg.arrays import Features
 from jaxseg.geometry import resize_bilinear
 from jaxseg.nets.checks import check_sizes
 from jaxseg.nets.ladder import pool_to_grid
-from jaxseg.nets.resnet import ResNet, check_depth, convolve, normalize
+from jaxseg.nets.resnet import ResNet, block_names, check_depth, convolve, normalize
 
 POOLED_GRIDS = (1, 2, 3, 6)
 """Cells a side of the grids over which context is averaged."""
@@ -60,8 +60,14 @@ class Pspnet(nn.Module):
     config: PspnetConfig
 
     @nn.compact
-    def __call__(self, x: Features, *, train: bool) -> Features:
-        """Map normalised pixels `[*b, H, W, 3]` to features at stride 8."""
+    def __call__(
+        self, x: Features, *, train: bool, after: str | None = None, until: str | None = None
+    ) -> Features:
+        """Map normalised pixels `[*b, H, W, 3]` to features at stride 8, or a part of the way.
+
+        `after` and `until` are blocks of the backbone, see `ResNet`: with `until` the result
+        is the map of that block.
+        """
         width = self.config.width
 
         def step(x: Features, channels: int, *, name: str, size: int = 1) -> Features:
@@ -69,7 +75,11 @@ class Pspnet(nn.Module):
             return nn.relu(normalize(x, name=f"{name}_bn", train=train))
 
         backbone = ResNet(self.config.depth, 8, width=width, name="backbone")
-        x = backbone(x, train=train)[-1]
+        # After its last block the backbone has nothing left to do.
+        if after != block_names(self.config.depth)[-1]:
+            x = backbone(x, train=train, after=after, until=until)[-1]
+        if until is not None:
+            return x
         height, columns, channels = x.shape[-3:]
         context = [x]
         for num_cells in POOLED_GRIDS:

@@ -211,6 +211,22 @@ def stem(x: Features, channels: int, *, train: bool) -> Features:
     return max_pool(nn.relu(normalize(x, name="bn1", train=train)))
 
 
+def block_names(depth: int) -> list[str]:
+    """List the blocks of a residual network.
+
+    Args:
+        depth: Its layers.
+
+    Returns:
+        Names from "layer1_0" on, in order.
+    """
+    return [
+        f"layer{stage + 1}_{index}"
+        for stage, num_blocks in enumerate(NUM_BLOCKS[depth])
+        for index in range(num_blocks)
+    ]
+
+
 def block_type(depth: int) -> type[BasicBlock] | type[BottleneckBlock]:
     """Tell what a residual network is made of.
 
@@ -258,15 +274,27 @@ class ResNet(nn.Module):
     width: int = 64
 
     @nn.compact
-    def __call__(self, x: Features, *, train: bool) -> Sequence[Features]:
-        """Map normalised pixels `[*b, H, W, 3]` to the four stages' maps.
+    def __call__(
+        self, x: Features, *, train: bool, after: str | None = None, until: str | None = None
+    ) -> Sequence[Features]:
+        """Map normalised pixels `[*b, H, W, 3]` to the four stages' maps, or a part of the way.
+
+        Args:
+            x: The pixels; or the map that the block `after` made.
+            train: Whether to normalise by the batch's own statistics.
+            after: Name of a block, such as "layer3_0": what comes up to it is left out.
+            until: Name of the last block to run, of which the last map then is; None for all.
 
         Returns:
-            Maps at strides 4, 8, 16 and 32, none above `output_stride`.
+            Maps at strides 4, 8, 16 and 32, none above `output_stride`: those of the stages
+            that run, whole or in part.
         """
         block = block_type(self.depth)
-        x = stem(x, self.width, train=train)
-        stages, reached, dilation = [], 4, 1
+        is_running = after is None
+        if is_running:
+            x = stem(x, self.width, train=train)
+        stages: list[Features] = []
+        reached, dilation = 4, 1
         last_stage = len(NUM_BLOCKS[self.depth]) - 1
         for stage, num_blocks in enumerate(NUM_BLOCKS[self.depth]):
             previous, stride = dilation, 1
@@ -276,12 +304,18 @@ class ResNet(nn.Module):
                 else:
                     dilation *= 2
             for index in range(num_blocks):
-                x = block(
-                    channels=self.width * 2**stage,
-                    stride=stride if index == 0 else 1,
-                    dilations=(previous if index == 0 else dilation, dilation),
-                    deformable_groups=self.deformable_groups if stage == last_stage else 0,
-                    name=f"layer{stage + 1}_{index}",
-                )(x, train=train)
-            stages.append(x)
+                name = f"layer{stage + 1}_{index}"
+                if is_running:
+                    x = block(
+                        channels=self.width * 2**stage,
+                        stride=stride if index == 0 else 1,
+                        dilations=(previous if index == 0 else dilation, dilation),
+                        deformable_groups=self.deformable_groups if stage == last_stage else 0,
+                        name=name,
+                    )(x, train=train)
+                is_running |= name == after
+                if name == until:
+                    return [*stages, x]
+            if is_running:
+                stages.append(x)
         return stages

@@ -78,7 +78,16 @@ class _Parts(NamedTuple):
     classify: nn.Module | None
 
 
-def _parts_of(config: AnyNetConfig, *, num_scores: int) -> _Parts:
+def parts_of(config: AnyNetConfig, *, num_scores: int) -> _Parts:
+    """Build the modules of a net.
+
+    Args:
+        config: What the net is made of.
+        num_scores: Scores of a cell.
+
+    Returns:
+        The modules, without variables.
+    """
     match config:
         case NetConfig():
             return _Parts(DeepLab(config), _Project(), _Score(num_scores, rectifies=True))
@@ -130,13 +139,13 @@ def segmenter(config: AnyNetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32
     Source:
         Jain & Gonzalez 2018, section 3.1.
     """
-    parts = _parts_of(config, num_scores=config.num_classes + config.num_void)
-    predicting = _parts_of(config, num_scores=config.num_classes)
+    parts = parts_of(config, num_scores=config.num_classes + config.num_void)
+    predicting = parts_of(config, num_scores=config.num_classes)
     scorer = "classify" if parts.classify is not None else "project"
 
     def init(key: jax.Array, frames: Frames) -> Params:
         keys = jax.random.split(key, 3)
-        x = _normalize(frames, dtype)
+        x = normalize_pixels(frames, dtype)
         variables: Any = parts.features.init(keys[0], x, train=False)
         shape = jax.eval_shape(lambda v, x: _apply(parts.features, v, x, train=False), variables, x)
         x, learned = jnp.zeros(shape.shape, shape.dtype), {"features": variables["params"]}
@@ -151,7 +160,7 @@ def segmenter(config: AnyNetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32
         if config.freeze_batch_norm:
             learned = _freeze_norms(learned)
         variables = {"params": learned, "batch_stats": params["batch_stats"]}
-        return _apply(parts.features, variables, _normalize(frames, dtype), **options)
+        return _apply(parts.features, variables, normalize_pixels(frames, dtype), **options)
 
     def apply_part(parts: _Parts, name: str, params: Params, x: Features) -> Features:
         module = getattr(parts, name)
@@ -189,7 +198,16 @@ def segmenter(config: AnyNetConfig, *, dtype: jax.typing.DTypeLike = jnp.float32
     )
 
 
-def _normalize(frames: Frames, dtype: jax.typing.DTypeLike) -> Features:
+def normalize_pixels(frames: Frames, dtype: jax.typing.DTypeLike) -> Features:
+    """Bring pixels to the mean and the deviation that nets are trained with.
+
+    Args:
+        frames: `[*b, H, W, 3]`.
+        dtype: Of the result.
+
+    Returns:
+        `[*b, H, W, 3]`.
+    """
     mean, std = (
         jnp.broadcast_to(jnp.asarray(it, jnp.float32), frames.shape)
         for it in (PIXEL_MEAN, PIXEL_STD)
