@@ -182,11 +182,16 @@ def lesson_of(options: Options, model: Model) -> Lesson:
     )
 
 
-def labelled_clips(options: Options) -> Sequence[Example]:
+def labelled_clips(
+    data_dir: Path | None, folder: Path, camera: CameraConfig, *, seed: int
+) -> Sequence[Example]:
     """Find, or simulate, clips around the labelled frames of the training split.
 
     Args:
-        options: Of what data set; clips are kept in a folder `clips` beside `out`.
+        data_dir: Folder of the data set; None for the embedded streets.
+        folder: Where clips are kept.
+        camera: How stills become clips.
+        seed: Of the clips that are simulated.
 
     Returns:
         The clips, which stay in files until they are asked for.
@@ -194,7 +199,6 @@ def labelled_clips(options: Options) -> Sequence[Example]:
     Raises:
         DataError: If the data set is unusable.
     """
-    folder, data_dir = options.out.parent / "clips", options.data_dir
     if data_dir is not None and (data_dir / "gtFine").is_dir():
         snippets = cityscapes.find_snippets(data_dir, "train")
         return stored_clips(map(cityscapes.read_snippet, snippets), folder)
@@ -204,7 +208,7 @@ def labelled_clips(options: Options) -> Sequence[Example]:
             folder,
         )
     stills = camvid.data_set(data_dir).read_stills()
-    return simulated_records(stills, options.camera, seed=options.seed, folder=folder)
+    return simulated_records(stills, camera, seed=seed, folder=folder)
 
 
 def stored_clips(sequences: Iterable[LabelledSequence], folder: Path) -> Sequence[Example]:
@@ -294,7 +298,9 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
                 )
     model = load_model(options.checkpoint)
     lesson = lesson_of(options, model)
-    clips = labelled_clips(options)
+    clips = labelled_clips(
+        options.data_dir, options.out.parent / "clips", options.camera, seed=options.seed
+    )
     if len(clips) < 2:
         raise DataError(f"there are {len(clips)} clips, but at least 2 are needed: one is held out")
     held_out = Lazy(range(0, len(clips), HELD_OUT), clips.__getitem__)

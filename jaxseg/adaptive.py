@@ -30,6 +30,7 @@ from jaxseg.nets.adaptive import (
     kernel_part,
     near_identity,
     reduce_part,
+    score_part,
 )
 from jaxseg.variant import convolve_variant
 from jaxseg.warping import warp
@@ -443,6 +444,62 @@ def codec_deviation(config: AdaptiveConfig, *, stride: int, entry: str = "codec-
 
 def _sigmoid_of(logit: Callable[..., Array]) -> Callable[..., Array]:
     return lambda *args: jax.nn.sigmoid(logit(*args))
+
+
+class LowLabels(NamedTuple):
+    """A classifier of the lower part's map alone.
+
+    Attributes:
+        init: `(key, view) -> variables`.
+        score: `(params, view) -> [*b, h, w, k]`.
+        entry: Where in `params["params"]` its variables are.
+    """
+
+    init: Callable[[jax.Array, View], Params]
+    score: Callable[[Params, View], Scores]
+    entry: str
+
+
+def low_labels(*, num_classes: int, entry: str = "low-labels") -> LowLabels:
+    """Classify each cell of the lower part's map by a 1x1 convolution.
+
+    Args:
+        num_classes: Classes, `k`.
+        entry: Where its variables are.
+
+    Returns:
+        The classifier.
+
+    Source:
+        Shelhamer et al. 2016, "Clockwork Convnets", section 4.3: the scores of a stage.
+    """
+    part = score_part(num_classes)
+    return LowLabels(
+        lambda key, view: part.init(key, _low_of(view)),
+        lambda params, view: part.apply(params["params"][entry], _low_of(view)),
+        entry,
+    )
+
+
+def label_changes(labels: LowLabels) -> Deviation:
+    """Take the share of cells that the lower part alone labels otherwise.
+
+    Args:
+        labels: What it says.
+
+    Returns:
+        The deviation; its variables are those of the classifier.
+
+    Source:
+        Shelhamer et al. 2016, "Clockwork Convnets", section 4.3, adaptive clockwork.
+    """
+    return Deviation(
+        _no_variables,
+        lambda params, view: labels.score(params, view).argmax(-1),
+        lambda params, key, own, drift: (own != key).mean((-2, -1)),
+        labels.entry,
+        reads_low=True,
+    )
 
 
 def low_difference(*, entry: str = "low-difference") -> Deviation:

@@ -237,6 +237,8 @@ def track(
     delay: int | None = None,
     schedule: ScheduleFn | None = None,
     rate: float | None = None,
+    threshold: float | None = None,
+    programs: Programs | None = None,
 ) -> Iterator[Answer]:
     """Label a video frame by frame, each as soon as it is there.
 
@@ -252,6 +254,8 @@ def track(
         schedule: Further frames that wait for the net, such as those at a fixed distance.
         rate: Frames a second at which they come: each is taken when it is due, as from a
             camera, or later if those before it took too long.  None for as fast as it goes.
+        threshold: Deviation above which frames become keyframes, in place of the tracker's.
+        programs: From `compile_tracker`, for frames of this size; None to compile them.
 
     Yields:
         An answer a frame.
@@ -262,7 +266,6 @@ def track(
     """
     if delay is not None and delay < 1:
         raise ValueError(f"delay is {delay}, but must be at least 1 frame, or None")
-    programs: Programs | None = None
     memory: Memory | None = None
     future: Future[Features] | None = None
     num_since_key, num_pending, began = 0, 0, 0.0
@@ -284,10 +287,13 @@ def track(
             residual=residual_of(frame) if parts.reads_residual else None,
             is_fresh=np.asarray(is_fresh),
         )
-        if programs is None or memory is None:
+        if programs is None:
             height, width = pixels.shape[:2]
             programs = compile_tracker(net, parts, height=height, width=width)
+        if memory is None:
             memory = programs.init(params, pixels)
+            if threshold is not None:
+                memory = memory._replace(threshold=jnp.asarray(threshold, jnp.float32))
             _warm_up(programs, params, memory, tick, is_fast=submit is not None)
             began = time.perf_counter()
         due = time.perf_counter()

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jaxseg.arrays import Array, Features, Params, Scores
 
-NEAR_IDENTITY = 6.0
-"""Where the middle of a learned kernel begins, before softmax: 0.83 of the sum of 81 weights."""
+NEAR_IDENTITY = 5.0
+"""Where the middle of a learned kernel begins, before softmax: 0.65 of the sum of 81 weights."""
 
 
 class Part(NamedTuple):
@@ -104,6 +104,14 @@ class _Adapt(nn.Module):
         return layer(x.astype(jnp.float32))
 
 
+class _Classify(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Features) -> Scores:
+        return nn.Dense(self.num_classes, name="score")(x.astype(jnp.float32))
+
+
 def _part(module: nn.Module) -> Part:
     def init(key: jax.Array, *inputs: Any) -> Params:
         variables: Any = module.init(key, *inputs)
@@ -171,3 +179,15 @@ def adapt_part(channels: int, num_classes: int) -> Part:
         Li, Shi & Lin 2018, section 4.
     """
     return _part(_Adapt(channels, num_classes))
+
+
+def score_part(num_classes: int) -> Part:
+    """Make a classifier of each cell alone.
+
+    Args:
+        num_classes: Classes, `k`.
+
+    Returns:
+        `[*b, h, w, c] -> [*b, h, w, k]` float32.
+    """
+    return _part(_Classify(num_classes))
