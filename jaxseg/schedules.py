@@ -90,35 +90,58 @@ class Tracking(NamedTuple):
 
     Attributes:
         share: The wanted share, 0 to 1.
-        rate: By how much a frame moves the logarithm of the threshold.
+        rate: By how much a frame above moves the logarithm of the threshold, at once.
+        pull: By how much each frame too many, so far, moves it at every frame.  A tenth of
+            `rate` squared brings the count back as fast as can be without overshooting, where
+            the logarithm of the residual has a deviation of 0.44; where it has less, as it
+            has along a drive, a little slower.
+        most: Frames too many, or too few, that are remembered: what lies above for want of
+            anything below, or the other way round, need not be made good.
     """
 
     share: float = 0.1
     rate: float = 0.3
+    pull: float = 0.009
+    most: float = 5.0
 
 
-def track(
-    threshold: Float[Array, ""], is_above: Bool[Array, ""], tracking: Tracking
-) -> Float[Array, ""]:
+class Limit(NamedTuple):
+    """A threshold that follows a video.
+
+    Attributes:
+        threshold: |residual| of a frame, grey levels a pixel.
+        excess: Frames above it, so far, beyond the wanted share; below 0 too few.
+    """
+
+    threshold: Float[Array, "..."]
+    excess: Float[Array, "..."]
+
+
+def track(limit: Limit, is_above: Bool[Array, "..."], tracking: Tracking) -> Limit:
     """Raise a threshold after a frame above it, and lower it a little after any other.
 
-    Over n frames the share of those above differs from the wanted one by
-    `log(last / first) / (rate * n)`, with the first and the last threshold: the residual of
-    a drive doubles from a straight road to a bend, but it does not grow for ever.
+    Without `pull` the number of frames above would differ from the wanted one by
+    `log(threshold / first) / rate`: a video with a larger residual than that of the first
+    threshold would have too many for good.  With it the difference, the excess, goes to 0;
+    over n frames the share is `excess / n` more than wanted, for as long as the excess
+    stays within `most`.
 
     Args:
-        threshold: Before the frame.
-        is_above: Whether the frame's score was above it.
+        limit: Before the frame.
+        is_above: Whether the frame's score was above the threshold.
         tracking: How.
 
     Returns:
-        The threshold for the next frame.
+        For the next frame.
 
     Source:
-        Stochastic approximation of a quantile (Robbins & Monro 1951), of the logarithm.
+        Stochastic approximation of a quantile (Robbins & Monro 1951), of the logarithm, as
+        a controller with a proportional and an integral part.
     """
     step = is_above.astype(jnp.float32) - tracking.share
-    return threshold * jnp.exp(tracking.rate * step)
+    excess = jnp.clip(limit.excess + step, -tracking.most, tracking.most)
+    move = jnp.exp(tracking.rate * step + tracking.pull * excess)
+    return Limit(limit.threshold * move, excess)
 
 
 def threshold_for_share(scores: Float[Array, "n"], *, share: float = 0.1) -> float:

@@ -93,7 +93,7 @@ def run(scheme: Scheme, params: Params, video: Video) -> tuple[np.ndarray, float
         state, scores = step(params, state, gop)
         assert len(scores) == INTERVAL
         found.append(scores[: int(gop.length)])
-    return np.concatenate(found), float(state)
+    return np.concatenate(found), float(state.threshold)
 
 
 def look_up(features: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -166,7 +166,7 @@ def algorithm_1(
     height, width = video.frames.shape[1:3]
     padded = [(0, -height % 16), (0, -width % 16), (0, 0)]
     frames = np.pad(video.frames, [(0, 0), *padded], mode="edge")
-    threshold = math.inf if threshold is None else threshold
+    threshold, excess = math.inf if threshold is None else threshold, 0.0
     maps, keys, last_start, num_corrections = [], [], 0, 0
     for t, frame in enumerate(frames):
         residual = video.residual[t]
@@ -175,7 +175,9 @@ def algorithm_1(
         else:
             is_key = bool(np.abs(residual).sum() / (height * width) > threshold)
             if tracking is not None:
-                threshold *= math.exp(tracking.rate * (is_key - tracking.share))
+                move = is_key - tracking.share
+                excess = min(max(excess + move, -tracking.most), tracking.most)
+                threshold *= math.exp(tracking.rate * move + tracking.pull * excess)
         if is_key:
             keys.append(t)
             carried, scores = phi(frame), np.zeros(frame.shape[:2])

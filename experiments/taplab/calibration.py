@@ -10,7 +10,7 @@ from data.examples import DataError
 from experiments.taplab.video import NUM_PARTS, Film
 from jaxseg.arrays import Clip, PictureType
 from jaxseg.intervals import prefetch
-from jaxseg.schedules import Tracking, residual_per_pixel, threshold_for_share, track
+from jaxseg.schedules import Limit, Tracking, residual_per_pixel, threshold_for_share, track
 
 
 class Calibration(NamedTuple):
@@ -108,11 +108,11 @@ def count_tracked(scores: Float[np.ndarray, "t"], *, threshold: float, tracking:
     Returns:
         The number of frames.
     """
-    count = 0
+    count, limit = 0, Limit(np.asarray(threshold), np.zeros(()))
     for score in scores:
-        is_above = np.asarray(score > threshold)
+        is_above = np.asarray(score > limit.threshold)
         count += bool(is_above)
-        threshold = float(track(np.asarray(threshold), is_above, tracking))
+        limit = track(limit, is_above, tracking)
     return count
 
 

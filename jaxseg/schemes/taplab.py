@@ -23,7 +23,7 @@ from jaxseg.regions import (
     region_corners,
     scaled_region,
 )
-from jaxseg.schedules import PAPER_THRESHOLD, Tracking, residual_per_pixel, track
+from jaxseg.schedules import PAPER_THRESHOLD, Limit, Tracking, residual_per_pixel, track
 from jaxseg.schemes.scheme import Scheme, Seam, carry_scores, map_frames
 from jaxseg.warping import FillFn, fill, warp
 
@@ -51,7 +51,7 @@ class _Carry(NamedTuple):
 
     carried: Features
     cells: Array
-    limit: Array
+    limit: Limit
 
 
 class MotionSource(NamedTuple):
@@ -132,8 +132,8 @@ def taplab(
             `carry_projected` or `carry_features` what comes before them.
 
     Returns:
-        The scheme, whose state is the threshold.  It reads residuals, and all frames'
-        pixels, only where a module does.
+        The scheme, whose state is the `Limit`.  It reads residuals, and all frames' pixels,
+        only where a module does.
 
     Raises:
         ValueError: When it runs, if regions do not fit the net or the frames.
@@ -145,11 +145,12 @@ def taplab(
     reads_residual = correction is not None or threshold is not None
     reads_all_frames = reads_residual or motion_source.reads_all_frames
 
-    def init(params: Params, gop: Gop) -> Array:
+    def init(params: Params, gop: Gop) -> Limit:
         del params, gop
-        return jnp.asarray(math.inf if threshold is None else threshold, jnp.float32)
+        first = jnp.asarray(math.inf if threshold is None else threshold, jnp.float32)
+        return Limit(first, jnp.zeros_like(first))
 
-    def label(params: Params, limit: Array, keyframe: Features, gop: Gop) -> tuple[Array, Scores]:
+    def label(params: Params, limit: Limit, keyframe: Features, gop: Gop) -> tuple[Limit, Scores]:
         height, width = gop.frames.shape[-3:-1]
         correct = None if correction is None else _corrector(seam, net, correction, height, width)
 
@@ -169,10 +170,11 @@ def taplab(
             else:
                 assert step.residual is not None
                 score = residual_per_pixel(step.residual, height=height, width=width)
-                is_above = (score > limit) & step.is_real
+                is_above = (score > limit.threshold) & step.is_real
                 carried, cells = jax.lax.cond(is_above, renew, follow)
                 if tracking is not None:
-                    limit = jnp.where(step.is_real, track(limit, is_above, tracking), limit)
+                    tracked = track(limit, is_above, tracking)
+                    limit = jax.tree.map(partial(jnp.where, step.is_real), tracked, limit)
             return _Carry(carried, cells, limit), carried
 
         steps = _steps_of(gop, has_frames=reads_all_frames)
@@ -181,10 +183,10 @@ def taplab(
         carried = jnp.concatenate([keyframe[None], others])
         return last.limit, map_frames(partial(seam.light, params), carried)
 
-    def step(params: Params, state: Array, gop: Gop) -> tuple[Array, Scores]:
+    def step(params: Params, state: Limit, gop: Gop) -> tuple[Limit, Scores]:
         return label(params, state, seam.heavy(params, gop.frames[0]), gop)
 
-    def steps(params: Params, state: Array, gops: Gop) -> tuple[Array, Scores]:
+    def steps(params: Params, state: Limit, gops: Gop) -> tuple[Limit, Scores]:
         # Side by side, both branches of RGFS would be computed for every frame.
         keyframes = seam.heavy(params, gops.frames[:, 0])
         return jax.lax.scan(

@@ -78,7 +78,7 @@ def test_a_scan_is_a_loop_is_algorithm_1():
     options = {
         "correction": ACCUMULATED._replace(size=plain.SIZE, stride=plain.STEP, alpha=0.7),
         "threshold": plain.THRESHOLD,
-        "tracking": Tracking(share=0.1, rate=1.5),
+        "tracking": Tracking(share=0.1, rate=1.5, pull=0.02, most=1.0),
     }
     scheme = taplab(plain.noting(net, ran), **options, motion_source=along_vectors(fill_fn=rest))
     expected, labelled = plain.expect(
@@ -99,7 +99,7 @@ def test_a_scan_is_a_loop_is_algorithm_1():
     for scores in (together, scanned):
         real = [it[: int(gop.length)] for it, gop in zip(scores, gops, strict=True)]
         np.testing.assert_allclose(np.concatenate(real), found, atol=1e-5)
-    np.testing.assert_allclose(last, limit, rtol=1e-6)
+    np.testing.assert_allclose(last.threshold, limit, rtol=1e-6)
 
 
 def test_one_compilation_labels_a_video():

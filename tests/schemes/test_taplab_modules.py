@@ -9,7 +9,7 @@ import pytest
 
 from jaxseg.nets import Flow
 from jaxseg.regions import Correction, count_above, region_corners, scaled_region, sum_up
-from jaxseg.schedules import PAPER_THRESHOLD
+from jaxseg.schedules import PAPER_THRESHOLD, Limit
 from jaxseg.schemes import along_flow, along_vectors, carry_scores, ffw, taplab
 from jaxseg.schemes.taplab import Step
 from jaxseg.warping import fill, rest, warp
@@ -109,7 +109,7 @@ def test_what_the_paper_says_is_the_default():
     )
     assert trace(taplab(NET)) == trace(spelled_out)
     gop = plain.gops_of(spelled_out, VIDEO)[0]
-    assert float(spelled_out.init(PARAMS, gop)) == pytest.approx(17.166, abs=1e-3)
+    assert float(spelled_out.init(PARAMS, gop).threshold) == pytest.approx(17.166, abs=1e-3)
 
 
 def test_a_region_is_half_of_its_size_from_the_next_one():
@@ -169,12 +169,13 @@ def test_videos_side_by_side_are_those_one_by_one():
     videos = [VIDEO, plain.draw_video(1)]
     first = [plain.gops_of(scheme, it)[0] for it in videos]
     gops = jax.tree.map(lambda *leaves: np.stack(leaves), *first)
-    limits = jnp.float32([plain.THRESHOLD, 1000])  # the second video has no hard frames
+    thresholds = jnp.float32([plain.THRESHOLD, 1000])  # the second video has no hard frames
+    limits = Limit(thresholds, jnp.zeros(2))
     step = jax.jit(jax.vmap(scheme.step, (None, 0, 0)), compiler_options=plain.QUICK)
     found, scores = step(PARAMS, limits, gops)
     np.testing.assert_array_equal(found, limits)
-    for video, limit, labelled in zip(videos, limits, scores, strict=True):
-        alone = {**BOTH, "threshold": float(limit)}
+    for video, threshold, labelled in zip(videos, thresholds, scores, strict=True):
+        alone = {**BOTH, "threshold": float(threshold)}
         expected, _ = plain.expect(carry_scores, NET, PARAMS, video, warp=reference.warp, **alone)
         np.testing.assert_allclose(labelled, expected[: plain.INTERVAL], atol=1e-4)
 
