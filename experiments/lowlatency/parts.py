@@ -18,10 +18,8 @@ from jaxseg.adaptive import (
     View,
     adapt_net,
     along_motion,
-    codec_deviation,
     image_kernels,
     label_changes,
-    learned_deviation,
     low_labels,
     predicted_kernels,
     reuse,
@@ -29,8 +27,10 @@ from jaxseg.adaptive import (
 )
 from jaxseg.arrays import Frames, Params
 from jaxseg.checkpoints import Model
+from jaxseg.errors import InputError
 from jaxseg.geometry import change_stride
-from jaxseg.nets import Net, Split, default_dtype, split_net
+from jaxseg.nets import Net, Split
+from jaxseg.schemes import low_latency
 
 
 class Way(NamedTuple):
@@ -79,32 +79,36 @@ def parts_of(net: Net, net_config: Any, config: AdaptiveConfig) -> Parts:
     """
     num_classes, stride = net.num_classes, net.stride
     try:
-        split = split_net(net_config, after=config.after, dtype=default_dtype())
+        whole = low_latency.parts_of("afp+aks", net, net_config, config)
     except ValueError as error:
         raise SettingsError(str(error)) from error
+    by_codec = low_latency.parts_of("afp-mv+aks", net, net_config, config)
+    assert whole.split is not None
+    assert whole.deviation is not None
+    assert by_codec.deviation is not None
 
     def fuser(entry: str) -> Fuser:
         return adapt_net(config, num_classes=num_classes, entry=entry)
 
     labels = low_labels(num_classes=num_classes)
     return Parts(
-        split=split,
+        split=whole.split,
         ways={
             "clockwork": Way(reuse()),
             "clockwork+fuse": Way(reuse(), fuser("clockwork")),
             "unified": Way(unified_kernel(config)),
             "image": Way(image_kernels(config, stride=stride)),
             "adaptive": Way(predicted_kernels(config, entry="afp-alone")),
-            "adaptive+fuse": Way(predicted_kernels(config), fuser("adapt")),
+            "adaptive+fuse": Way(whole.propagator, whole.fuser),
             "warp": Way(along_motion(stride=stride)),
-            "codec": Way(along_motion(config, stride=stride)),
+            "codec": Way(by_codec.propagator),
             "codec+fuse": Way(
                 along_motion(config, stride=stride, entry="codec-fused"), fuser("codec-adapt")
             ),
         },
         deviations={
-            "learned": learned_deviation(config),
-            "codec": codec_deviation(config, stride=stride),
+            "learned": whole.deviation,
+            "codec": by_codec.deviation,
             "labels": label_changes(labels),
         },
         low_labels=labels,
@@ -148,7 +152,9 @@ def init_parts(parts: Parts, net: Net, params: Params, *, key: jax.Array) -> dic
         assert view.halfway is not None
         features = parts.split.high(params, view.halfway)
         learned: dict[str, Params] = {parts.low_labels.entry: parts.low_labels.init(key, view)}
-        makers = [(way.propagator, (view,)) for way in parts.ways.values()]
+        makers: list[tuple[Any, tuple[Any, ...]]] = [
+            (way.propagator, (view,)) for way in parts.ways.values()
+        ]
         makers += [(it, (view,)) for it in parts.deviations.values()]
         makers += [(way.fuser, (view, features)) for way in parts.ways.values() if way.fuser]
         for index, (part, inputs) in enumerate(makers):
@@ -186,10 +192,8 @@ def open_parts(model: Model) -> Parts:
     Raises:
         SettingsError: If it carries none.
     """
-    text = model.extras.get("afp")
-    if text is None:
-        raise SettingsError(
-            f"{model.config.name} has nothing to carry its maps with; train it first by "
-            "python -m experiments.lowlatency.train"
-        )
-    return parts_of(model.net, model.config, AdaptiveConfig(**json.loads(text)))
+    try:
+        config = low_latency.read_sizes("afp", model.extras)
+    except InputError as error:
+        raise SettingsError(f"{model.config.name}: {error}") from error
+    return parts_of(model.net, model.config, config)

@@ -52,8 +52,8 @@ from jaxseg.nets import Net, predict_labels
 from jaxseg.runner import keep_compilations
 from jaxseg.train import TrainConfig, TrainState, make_optimizer, make_train_step, train
 
-PARTS = AdaptiveConfig(after="layer3_0", channels=64)
-"""For a ResNet-18, which has a quarter of a ResNet-101's channels."""
+PARTS = AdaptiveConfig(after="layer2_1", channels=48)
+"""For a ResNet-18 of 44 channels, whose third stage has a sixth of a ResNet-101's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Options:
     seed: int = 0
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            num_steps=400,
+            num_steps=500,
             learning_rate=2e-3,
             warmup_steps=20,
             evaluate_every=100,
@@ -149,9 +149,10 @@ def score_pairs(
     """
     height, width = pair.frames.shape[-3:-1]
     key, own = (view_of(parts.split, net, params, pair.frames[:, index]) for index in (0, 1))
-    assert key.halfway is not None
-    assert own.halfway is not None
-    features = [parts.split.high(params, view.halfway) for view in (key, own)]
+    features = []
+    for view in (key, own):
+        assert view.halfway is not None
+        features.append(parts.split.high(params, view.halfway))
     said = [net.classify(params, net.project(params, it)) for it in features]
     before, now = (predict_labels(it, stride=net.stride, height=height, width=width) for it in said)
     drift = drift_of(pair)
@@ -218,7 +219,7 @@ def held_out_metrics(
         height, width = pair.frames.shape[-3:-1]
         scores, logits, _, differs = score_pairs(parts, net, params, pair)
         to_labels = partial(predict_labels, stride=net.stride, height=height, width=width)
-        errors = {
+        errors: dict[str, Array] = {
             name: jnp.abs(jax.nn.sigmoid(logit) - differs).mean() for name, logit in logits.items()
         }
         return {name: to_labels(it) for name, it in scores.items()}, errors

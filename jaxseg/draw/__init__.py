@@ -3,6 +3,7 @@
 Only plots need matplotlib, which is imported where they are drawn.
 """
 
+from jaxseg.draw.latencies import plot_latency, plot_shares
 from jaxseg.draw.pictures import (
     colorize,
     draw_motion,
@@ -38,6 +39,8 @@ __all__ = [
     "plot_accuracy_throughput",
     "plot_breakdown",
     "plot_curves",
+    "plot_latency",
+    "plot_shares",
     "plot_sweep",
     "side_by_side",
     "write_mask",
