@@ -30,7 +30,7 @@ from jaxseg.latency import (
 from jaxseg.nets import predict_labels
 from jaxseg.runner import compile_scheme, cut_for_scheme, delay_frames
 from jaxseg.schedules import fixed
-from jaxseg.schemes.afp import Tick, Tracker
+from jaxseg.schemes.afp import Tick, Tracker, remember
 
 NUM_ROUNDS = 3
 """Times that a film is run through with every scheme, all in turn."""
@@ -227,9 +227,12 @@ def time_modules(making: Making, params: Params, clip: Clip) -> dict[str, float]
     frame, frame_after = jax.device_put(clip.frames[0]), jax.device_put(clip.frames[1])
     split = parts.split
     afp = tracker_of(Unit("afp+aks", "adaptive+fuse", deviation="learned"), making)
-    codec = tracker_of(Unit("afp-mv+aks", "codec", deviation="codec"), making)
+    ours = {
+        name: tracker_of(Unit(name, way, deviation="codec"), making)
+        for name, way in (("afp-mv", "codec+fuse"), ("prop-mv", "warp"))
+    }
     way, learned = parts.ways["adaptive+fuse"], parts.deviations["learned"]
-    own_way, own_deviation = parts.ways["codec"], parts.deviations["codec"]
+    carry, own_deviation = parts.ways["codec+fuse"].propagator, parts.deviations["codec"]
     assert way.fuser is not None
     residual = None if clip.residual is None else clip.residual[1]
     tick = Tick(frame_after, clip.motion[1], clip.inter[1], residual, np.zeros((), bool))
@@ -241,11 +244,9 @@ def time_modules(making: Making, params: Params, clip: Clip) -> dict[str, float]
     def begin(parts: Tracker) -> Any:
         memory = parts.init(params, frame)
         glance = jax.jit(parts.look)(params, memory, fresh, np.zeros((), bool))
-        from jaxseg.schemes.afp import remember
-
         return remember(memory, glance, jax.jit(parts.renew)(params, glance.view))
 
-    memory, own_memory = begin(afp), begin(codec)
+    memory, own_memories = begin(afp), {name: begin(it) for name, it in ours.items()}
     glance = jax.jit(afp.look)(params, memory, tick, np.zeros((), bool))
     view: View = glance.view
     carried = jax.jit(afp.follow)(params, memory, glance)
@@ -291,12 +292,13 @@ def time_modules(making: Making, params: Params, clip: Clip) -> dict[str, float]
             (glance.drift,),
         ),
         "propagation (codec)": (
-            lambda params, memory, drift: own_way.propagator.propagate(
-                params, memory.carried, (), (), drift
-            ),
-            (own_memory, glance.drift),
+            lambda params, memory, drift: carry.propagate(params, memory.carried, (), (), drift),
+            (own_memories["afp-mv"], glance.drift),
         ),
-        "other frame (codec)": (frame_of(codec), (own_memory, tick)),
+        **{
+            f"other frame ({name})": (frame_of(it), (own_memories[name], tick))
+            for name, it in ours.items()
+        },
     }
     steps = []
     for part, inputs in parts_of_frame.values():

@@ -70,9 +70,12 @@ def paper_units(*, interval: int, share: float) -> list[Unit]:
         Unit("afp", "adaptive+fuse", interval),
         Unit("afp+aks", "adaptive+fuse", deviation="learned", **chosen),
         Unit("afp+aks+lls", "adaptive+fuse", deviation="learned", is_late=True, **chosen),
-        Unit("afp-mv", "codec", interval),
-        Unit("afp-mv+aks", "codec", deviation="codec", **chosen),
-        Unit("afp-mv+aks+lls", "codec", deviation="codec", is_late=True, **chosen),
+        Unit("afp-mv", "codec+fuse", interval),
+        Unit("afp-mv+aks", "codec+fuse", deviation="codec", **chosen),
+        Unit("afp-mv+aks+lls", "codec+fuse", deviation="codec", is_late=True, **chosen),
+        Unit("prop-mv", "warp", interval),
+        Unit("prop-mv+aks", "warp", deviation="codec", **chosen),
+        Unit("prop-mv+aks+lls", "warp", deviation="codec", is_late=True, **chosen),
     ]
 
 
@@ -87,7 +90,6 @@ def other_units(*, interval: int) -> list[Unit]:
     """
     return [
         Unit("copy-last", "clockwork", interval),
-        Unit("prop-mv", "warp", interval),
         *(Unit(name, None, interval) for name in ("interp-mv", "itp")),
         *(Unit(name, None, interval) for name in ("ffw", "ffw+rgc", "ffw+rgfs", "ffw+rgc+rgfs")),
     ]
