@@ -19,16 +19,17 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from benchmarks import end_to_end, motion, nets, peers, schemes, upsampling, warping
+from benchmarks import end_to_end, motion, nets, peers, schemes, upsampling, variant, warping
 from experiments.results import Row, markdown_table, provenance, write_results
 from experiments.timing import time_in_turn
 
-Name = Literal["warping", "motion", "upsampling", "nets", "schemes", "end-to-end"]
+Name = Literal["warping", "variant", "motion", "upsampling", "nets", "schemes", "end-to-end"]
 
 RESULTS = Path(__file__).parent / "results"
 QUICK_INTERVALS = (2,)
 MODULES: dict[Name, Any] = {
     "warping": warping,
+    "variant": variant,
     "motion": motion,
     "upsampling": upsampling,
     "nets": nets,

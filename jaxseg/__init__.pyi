@@ -3,6 +3,7 @@ from .nets import Net, NetConfig, segmenter
 from .pretrained import load
 from .runner import label_clip, segment, stream
 from .schemes import Scheme, copy_last, ffw, interp_mv, itp, per_frame, prop_flow, prop_mv, taplab
+from .variant import convolve_variant
 from .warping import compose, fill, invert, look_up, propagate, warp
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PictureType",
     "Scheme",
     "compose",
+    "convolve_variant",
     "copy_last",
     "ffw",
     "fill",

@@ -18,7 +18,7 @@ LEAST_TILE = 8
 def convolve_variant(features: Features, kernels: Float[Array, "... _h _w _taps"]) -> Features:
     """Sum up each cell's neighbours, weighed by the kernel of that cell.
 
-    With K = 2 D + 1 rows and columns a kernel,
+    With K = 2 D + 1 rows and columns a kernel::
 
         result[i, j, c] = sum over u, v in -D..D of
             kernels[i, j, (u + D) * K + (v + D)] * features[i - u, j - v, c],

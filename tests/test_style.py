@@ -23,7 +23,7 @@ errors arrays
 classes files
 geometry
 codec
-sampling
+sampling variant
 nets
 flows
 warping

@@ -98,4 +98,4 @@ def test_everything_runs(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     measured = {row["benchmark"] for row in read_results(out).rows}
-    assert measured >= {"warping", "motion", "upsampling", "schemes", "end-to-end"}
+    assert measured >= {"warping", "variant", "motion", "upsampling", "schemes", "end-to-end"}

@@ -1,4 +1,4 @@
-"""Warping, upsampling and nets against their peers, in small; wrong functions are refused."""
+"""Kernels and nets against their peers, in small; wrong functions are refused."""
 
 import sys
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import nets, upsampling, warping
+from benchmarks import nets, upsampling, variant, warping
 from benchmarks.inputs import NetCase
 from jaxseg.nets import NetConfig
 
@@ -48,6 +48,28 @@ def test_wrong_warps_are_not_timed(wrong, monkeypatch, time_once):
     monkeypatch.setattr(warping, "warp", wrong)
     with pytest.raises(ValueError, match="map_coordinates's forward differ by "):
         warping.measure(cases=[warping.Case(6, 8, 4)], time_fn=time_once)
+
+
+def test_variant_convolutions_are_compared(torch_peer, time_once, check_rows):
+    rows = variant.measure(cases=[variant.Case(10, 12, 4)], time_fn=time_once)
+    check_rows(rows)
+    assert [(row["what"], row["peer"]) for row in rows] == [
+        (f"convolve_variant, {what}", peer)
+        for what in ("forward", "gradient")
+        for peer in ("gather", "taps", *torch_peer)
+    ]
+    for row in rows:
+        assert row["volume_bytes"] == 10 * 12 * 4 * 81 * 4
+        assert (row["peer_temp_bytes"] is None) == (row["peer"] == "torch")
+        if row["peer"] == "gather":
+            assert row["peer_temp_bytes"] >= row["volume_bytes"]
+
+
+def test_wrong_variant_convolutions_are_not_timed(monkeypatch, time_once):
+    turned = variant.convolve_variant
+    monkeypatch.setattr(variant, "convolve_variant", lambda f, k: turned(f, k[..., ::-1]))
+    with pytest.raises(ValueError, match="gather's forward differ by "):
+        variant.measure(cases=[variant.Case(10, 12, 4)], time_fn=time_once)
 
 
 def test_labels_are_compared(torch_peer, time_once, check_rows):
