@@ -63,9 +63,10 @@ def pair_of(
     )
     motion, inter, residual = [], [], []
     for index in range(key + 1, key + distance + 1):
-        is_intra = example.picture_types[index] == PictureType.INTRA
-        # As when a video is cut into intervals.
-        source = index - 1 if is_intra and index > key + 1 else index
+        source = index
+        # As when a video is cut into intervals, an I-frame moves as the frame before it.
+        while source and example.picture_types[source] == PictureType.INTRA:
+            source -= 1
         predicted = motion_compensate(example.frames[index - 1], example.motion[index])
         statistics = residual_statistics(
             example.frames[index], predicted, threshold=RESIDUAL_THRESHOLD
@@ -109,12 +110,15 @@ def drift_pair_batch(
         Pairs `[b, ...]`.
 
     Raises:
-        ValueError: If a clip has no such pair, or is smaller than the crop.
+        ValueError: If a clip has no such pair or is smaller than the crop, or that is not whole
+            blocks.
 
     Source:
         Li, Shi & Lin 2018, section 4: pairs 2 to 10 frames apart, random crops and no other
         augmentation.
     """
+    if side < 1 or side % MACROBLOCK:
+        raise ValueError(f"side is {side}, but must be a multiple of {MACROBLOCK} pixels")
     nearest, farthest = distances
     made = []
     for position, index in enumerate(
