@@ -29,7 +29,7 @@ from experiments.command import explain
 from experiments.lowlatency.accuracy import NUM_STARTS, measure_unit, threshold_for
 from experiments.lowlatency.parts import open_parts
 from experiments.lowlatency.published import published_rows
-from experiments.lowlatency.speed import run_units, time_intervals, time_modules
+from experiments.lowlatency.speed import Ran, run_units, time_intervals, time_modules
 from experiments.lowlatency.tables import write_figures, write_tables
 from experiments.lowlatency.units import (
     DEVIATIONS,
@@ -167,10 +167,14 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
             }
             for name, it in found.items()
         ]
+    # All that is timed comes first, one after the other.
     if "schemes" in options.tables:
-        rows += measure.schemes()
-    if "overview" in options.tables:
-        rows += measure.overview(rows)
+        thresholds = measure.thresholds()
+        timed = measure.latencies(thresholds)
+        others = measure.other_latencies() if "overview" in options.tables else {}
+        rows += measure.schemes(thresholds, timed)
+        if others:
+            rows += measure.overview(rows, others)
     if "propagation" in options.tables:
         ways = [way for way in WAYS if options.flow or way != "flow"]
         for way in tqdm(ways, unit="way", disable=None):
@@ -200,18 +204,35 @@ class Measuring:
     films: Sequence[Film]
     rate: float
 
-    def schemes(self) -> list[dict[str, Any]]:
-        """Measure Tables 1 and 4, and how schemes keep pace with the video."""
-        units = self._units()
-        thresholds = {unit: self._threshold(unit, 0) for unit in units if unit.deviation}
-        clip, labels = self.films[0]
-        live = run_units(
-            units, self.making, self.params, clip, thresholds=thresholds, rate=self.rate
-        )
+    def thresholds(self) -> dict[Unit, float]:
+        """Find how much may change until there is a keyframe, by unit."""
+        return {unit: self._threshold(unit) for unit in self._units() if unit.deviation}
+
+    def latencies(self, thresholds: dict[Unit, float]) -> tuple[dict[Unit, Ran], dict[Unit, Ran]]:
+        """Run the schemes through the first film, at its own rate and one frame after another."""
+        units, clip = self._units(), self.films[0].clip
+        run = partial(run_units, thresholds=thresholds)
+        live = run(units, self.making, self.params, clip, rate=self.rate)
         punctual = [unit for unit in units if not unit.is_late]
-        alone = run_units(
-            punctual, self.making, self.params, clip, thresholds=thresholds, rate=None
-        )
+        return live, run(punctual, self.making, self.params, clip, rate=None)
+
+    def other_latencies(self) -> dict[Unit, dict[str, float]]:
+        """Time the project's other schemes on the first film."""
+        units, clip = other_units(interval=self.options.interval), self.films[0].clip
+        framewise = [unit for unit in units if unit.way is not None]
+        at_once = [unit for unit in units if unit.way is None]
+        ran = run_units(framewise, self.making, self.params, clip, thresholds={}, rate=None)
+        timed = time_intervals(at_once, self.making, self.params, clip, rate=self.rate)
+        return {unit: it.columns | {"delay_ms": 0.0} for unit, it in ran.items()} | timed
+
+    def schemes(
+        self,
+        thresholds: dict[Unit, float],
+        timed: tuple[dict[Unit, Ran], dict[Unit, Ran]],
+    ) -> list[dict[str, Any]]:
+        """Measure Tables 1 and 4, and how schemes keep pace with the video."""
+        units, labels = self._units(), self.films[0].labels
+        live, alone = timed
         net_ms = next(it for unit, it in alone.items() if unit.scheme == "per-frame")
         rows = []
         for unit in tqdm(units, unit="scheme", disable=None):
@@ -253,22 +274,17 @@ class Measuring:
             )
         return rows
 
-    def overview(self, measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def overview(
+        self, measured: Sequence[dict[str, Any]], others: dict[Unit, dict[str, float]]
+    ) -> list[dict[str, Any]]:
         """Measure the project's other schemes, and put all in one table."""
         rows = [
             row | {"table": "overview", "delay_ms": 0.0}
             for row in measured
             if row["table"] == "schemes"
         ]
-        units = other_units(interval=self.options.interval)
-        clip = self.films[0].clip
-        framewise = [unit for unit in units if unit.way is not None]
-        at_once = [unit for unit in units if unit.way is None]
-        ran = run_units(framewise, self.making, self.params, clip, thresholds={}, rate=None)
-        timed = time_intervals(at_once, self.making, self.params, clip, rate=self.rate)
-        for unit in tqdm(units, unit="scheme", disable=None):
+        for unit, times in tqdm(others.items(), unit="scheme", disable=None):
             found = measure_unit(unit, self.making, self.params, self.films)
-            times = timed[unit] if unit in timed else ran[unit].columns | {"delay_ms": 0.0}
             rows.append(
                 {"table": "overview", "scheme": unit.scheme, "interval": unit.interval}
                 | found.columns()
@@ -290,7 +306,7 @@ class Measuring:
                 unit, threshold = Unit("afp", way, interval), None
             else:
                 unit = Unit("afp+aks", way, deviation=deviation, share=share)
-                threshold = self._threshold(unit, 0)
+                threshold = self._threshold(unit)
             found = measure_unit(unit, self.making, self.params, self.films, threshold=threshold)
             rows.append(
                 {
@@ -308,12 +324,10 @@ class Measuring:
         units = paper_units(interval=interval, share=1 / interval)
         return [unit for unit in units if self.options.flow or unit.way != "flow"]
 
-    def _threshold(self, unit: Unit, delay: int) -> float:
+    def _threshold(self, unit: Unit) -> float:
         if unit.share is None:
             return -1.0
-        return threshold_for(
-            unit, self.making, self.params, self.films, share=unit.share, delay=delay
-        )
+        return threshold_for(unit, self.making, self.params, self.films, share=unit.share)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from jaxseg.metrics import class_accuracy, confusion_matrix, mean_iou, pixel_acc
 from jaxseg.nets import Net
 from jaxseg.runner import Labeller, compile_scheme, cut_for_scheme
 from jaxseg.schemes import Scheme
-from jaxseg.schemes.afp import Glance, State, Tick, remember
+from jaxseg.schemes.afp import Glance, Memory, State, Tick, remember
 
 NUM_STARTS = 10
 """Frames at the beginning of a film that only serve to shift the keyframes."""
@@ -169,7 +169,7 @@ def measure_unit(
 
 def keys_fn(
     unit: Unit, making: Making, params: Params, film: Film
-) -> Callable[[float, int], Bool[np.ndarray, "t"]]:
+) -> Callable[[float], Bool[np.ndarray, "t"]]:
     """Look at all frames once, to try thresholds at no cost.
 
     Args:
@@ -179,7 +179,7 @@ def keys_fn(
         film: The film.
 
     Returns:
-        `(threshold, delay) -> is_key [t]`, with the frames for which a slow track is busy.
+        `threshold -> is_key [t]`.
     """
     parts, deviation = tracker_of(unit, making), deviation_of(unit.deviation, making.parts)
     assert deviation is not None
@@ -213,25 +213,19 @@ def keys_fn(
     )
 
     @jax.jit
-    def choose(params: Params, threshold: Array, delay: Array) -> Array:
-        def advance(carry: Any, item: Any) -> Any:
-            memory, wait = carry
+    def choose(params: Params, threshold: Array) -> Array:
+        def advance(memory: Memory, item: tuple[Any, Tick]) -> tuple[Memory, Array]:
             sight, tick = item
-            wait = jnp.maximum(wait - 1, 0)
             drift = extend(memory.drift, tick.motion, tick.inter, tick.residual)
             value = deviation.measure(params, memory.seen[1], sight[1], drift)
-            is_key = ((value > memory.threshold) & (wait == 0)) | tick.is_fresh
+            is_key = (value > memory.threshold) | tick.is_fresh
             glance = Glance(View(tick.frame), sight, drift, value, is_key)
-            launches = glance.is_key & ~tick.is_fresh
-            wait = jnp.where(launches, delay, jnp.where(tick.is_fresh, 0, wait))
-            return (remember(memory, glance, memory.carried), wait), glance.is_key
+            return remember(memory, glance, memory.carried), is_key
 
-        begin = memory._replace(threshold=threshold), jnp.zeros((), jnp.int32)
+        begin = memory._replace(threshold=threshold)
         return jax.lax.scan(advance, begin, (seen, stacked))[1]
 
-    return lambda threshold, delay: np.asarray(
-        choose(params, jnp.asarray(threshold, jnp.float32), jnp.asarray(delay, jnp.int32))
-    )
+    return lambda threshold: np.asarray(choose(params, jnp.asarray(threshold, jnp.float32)))
 
 
 def threshold_for(
@@ -241,7 +235,6 @@ def threshold_for(
     films: Sequence[Film],
     *,
     share: float,
-    delay: int = 0,
 ) -> float:
     """Find the threshold that makes keyframes of a share of the frames.
 
@@ -251,7 +244,6 @@ def threshold_for(
         params: The variables.
         films: The video; labels are not looked at.
         share: Of frames that are to be keyframes.
-        delay: Frames for which a slow track is busy.
 
     Returns:
         The threshold, by halving; the share falls with it, but not in every step.
@@ -259,7 +251,7 @@ def threshold_for(
     choosers = [keys_fn(unit, making, params, film) for film in films]
 
     def share_at(threshold: float) -> float:
-        found = np.concatenate([choose(threshold, delay) for choose in choosers])
+        found = np.concatenate([choose(threshold) for choose in choosers])
         return float(found.mean())
 
     low, high = 0.0, 1.0
