@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -149,8 +149,11 @@ def slow_thread(parts: Tracker, params: Params) -> Iterator[Submit]:
         What begins it.
     """
     run = jax.jit(slow_fn(parts))
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         yield lambda start: pool.submit(lambda: jax.block_until_ready(run(params, start)))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -171,13 +174,15 @@ def slow_process(parts: Tracker, params: Params, start: Any) -> Iterator[Submit]
         RuntimeError: If the process ends.
     """
     shapes = jax.tree.map(lambda it: jax.ShapeDtypeStruct(it.shape, it.dtype), (params, start))
-    program = jax.export.export(jax.jit(slow_fn(parts)))(*shapes).serialize()
+    # It runs there on a CPU, wherever it runs here.
+    program = jax.export.export(jax.jit(slow_fn(parts)), platforms=["cpu"])(*shapes).serialize()
     blank = jax.tree.map(lambda it: np.zeros(it.shape, it.dtype), shapes[1])
     worker = subprocess.Popen(
         [sys.executable, "-c", "from jaxseg.latency import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        process_group=0,  # Ctrl-C is for this process, which then ends that one.
     )
     requests, replies = worker.stdin, worker.stdout
     assert requests is not None
@@ -188,22 +193,25 @@ def slow_process(parts: Tracker, params: Params, start: Any) -> Iterator[Submit]
             pickle.dump(jax.device_get(message), requests, pickle.HIGHEST_PROTOCOL)
             requests.flush()
             return pickle.load(replies)
-        except (EOFError, BrokenPipeError) as error:
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise RuntimeError(
                 f"the process of the slow track ended with exit code {worker.wait()}; what it "
                 "said stands above"
             ) from error
 
+    pool = ThreadPoolExecutor(1)
     try:
-        with ThreadPoolExecutor(1) as pool:
-            ask(program, params)
-            ask(blank)  # Compiles.
-            yield lambda start: pool.submit(ask, start)
+        ask(program, params)
+        ask(blank)  # Compiles.
+        yield lambda start: pool.submit(ask, start)
     finally:
-        requests.close()
-        replies.close()
-        worker.terminate()
+        # First of all, so that nobody waits for what it still works on.
+        worker.kill()
+        pool.shutdown(cancel_futures=True)
         worker.wait()
+        replies.close()
+        with suppress(BrokenPipeError):  # There may be something left that it did not read.
+            requests.close()
 
 
 def serve() -> None:
@@ -309,6 +317,8 @@ def track(
         if is_fresh:
             memory, labels = programs.fresh(params, memory, tick)
             is_key: Array | bool = True
+            if future is not None:
+                future.cancel()
             future, num_pending = None, 0  # What it works on is of another scene.
         elif submit is None:
             memory, labels, is_key = programs.blocking(params, memory, tick)

@@ -105,13 +105,15 @@ def view_of(split: Split, params: Params, frame: np.ndarray) -> View:
 
 def with_learned(split: Split, params: Params, frame: np.ndarray, *parts, size=0.3) -> Params:
     """Give the parts variables other than those they begin with."""
-    view, rng = view_of(split, params, frame), np.random.default_rng(5)
-    features, learned = split.high(params, view.halfway), {}
+    view, learned = view_of(split, params, frame), {}
+    features = split.high(params, view.halfway)
     for part in parts:
+        rng = np.random.default_rng(list(part.entry.encode()))
         inputs = (view, features) if isinstance(part, Fuser) else (view,)
         made = part.init(jax.random.key(1), *inputs)
         learned[part.entry] = jax.tree.map(
-            lambda it: it + np.float32(size) * rng.standard_normal(it.shape, np.float32), made
+            lambda it, rng=rng: it + np.float32(size) * rng.standard_normal(it.shape, np.float32),
+            made,
         )
     return {**params, "params": {**params["params"], **learned}}
 
