@@ -56,7 +56,8 @@ def cut_into_gops(
 
     Only the pixels that a scheme reads are ever converted.  The first frame is a
     keyframe whatever the schedule says.  Where a keyframe is an I-frame, whose
-    step back the codec does not give, that of the frame before is taken.
+    step back the codec does not give, that of the frame before is taken, be it of
+    the interval before.
 
     Args:
         frames: In the order in which they are shown.
@@ -80,6 +81,7 @@ def cut_into_gops(
     """
     pixels: list[np.ndarray] = []
     steps: list[tuple[np.ndarray, ...]] = []
+    moved: tuple[np.ndarray, ...] | None = None
     num_since_key, limit = 0, phase or max_length
     if not 0 <= phase <= max_length:
         raise ValueError(f"phase is {phase}, but must be between 0 and max_length, {max_length}")
@@ -109,7 +111,8 @@ def cut_into_gops(
             if pixels:
                 num_since_key += 1
                 is_intra = frame.picture_type == PictureType.INTRA
-                moved = steps[-1][:2] if is_intra and steps else (frame.motion, frame.inter)
+                if moved is None or not is_intra:
+                    moved = frame.motion, frame.inter
                 steps.append((*moved, residual_of(frame)) if reads_residual else moved)
                 is_key = schedule(num_since_key, frame.picture_type, frame.is_cut)
                 if is_key or len(steps) == limit:

@@ -123,7 +123,7 @@ def test_the_labels_are_jaxsegs_own(exported):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["per-frame", "copy-last", "prop-mv"])
+@pytest.mark.parametrize("scheme", ["per-frame", "copy-last", "prop-mv", "ffw"])
 def test_other_schemes(tmp_path, draw_variables, scheme):
     check(export(tmp_path, make_model(CONFIG, draw_variables), scheme=scheme), scheme)
 

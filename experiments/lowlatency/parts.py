@@ -101,10 +101,8 @@ def parts_of(net: Net, net_config: Any, config: AdaptiveConfig) -> Parts:
             "adaptive": Way(predicted_kernels(config, entry="afp-alone")),
             "adaptive+fuse": Way(whole.propagator, whole.fuser),
             "warp": Way(along_motion(stride=stride)),
-            "codec": Way(by_codec.propagator),
-            "codec+fuse": Way(
-                along_motion(config, stride=stride, entry="codec-fused"), fuser("codec-adapt")
-            ),
+            "codec": Way(along_motion(config, stride=stride)),
+            "codec+fuse": Way(by_codec.propagator, by_codec.fuser),
         },
         deviations={
             "learned": whole.deviation,

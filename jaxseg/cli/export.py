@@ -4,7 +4,8 @@ OUT is a folder with two programs for frames of any size, on CPU, CUDA and TPU
 (init.stablehlo, step.stablehlo), the variables that they take (params.safetensors),
 what goes in and out (manifest.json), and an example that needs jax, flatbuffers and
 safetensors alone (run.py).  The programs scale nothing: a --size is only noted there.
-They take no residual, so that schemes with +rgc or +rgfs are not exported.
+They take no residual, so that schemes with +rgc or +rgfs are not exported, nor are those
+with -mv and +aks.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jaxseg.cli.env import version
-from jaxseg.cli.settings import RGC, RGFS, add_settings, maker_of, settings_of
+from jaxseg.cli.settings import AKS, RGC, RGFS, add_settings, maker_of, settings_of
 from jaxseg.errors import InputError
 
 
@@ -46,10 +47,11 @@ def run(options: argparse.Namespace) -> int:
     from jaxseg.pretrained import load
 
     settings = settings_of(options)
-    if settings.scheme in (*RGC, *RGFS):
+    name = settings.scheme.partition("+")[0]
+    if settings.scheme in (*RGC, *RGFS) or (settings.scheme in AKS and name != "afp"):
         raise InputError(
-            f"{settings.scheme}: reads the residual, which programs are not given; export ffw, or "
-            "another --scheme"
+            f"{settings.scheme}: reads the residual, which programs are not given; export {name}, "
+            "or another --scheme"
         )
     model = load(settings.checkpoint)
     about = {
@@ -63,7 +65,9 @@ def run(options: argparse.Namespace) -> int:
     export_model(
         options.out,
         model,
-        make_scheme=maker_of(settings.scheme, model),
+        make_scheme=maker_of(
+            settings.scheme, model, max_changed=settings.max_changed, delay=settings.delay
+        ),
         interval=settings.interval,
         about=about,
     )

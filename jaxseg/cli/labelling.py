@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxseg.cli.outputs import Tally, WriteFrame
-from jaxseg.cli.settings import RGFS, Settings, maker_of
+from jaxseg.cli.settings import AKS, RGFS, Settings, maker_of
 from jaxseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Tools(NamedTuple):
         interval: Frames from one keyframe to the next.
         threshold: |residual| a pixel above which the scheme makes a frame a keyframe; None
             where it makes none.
+        counts_keys: Whether the scheme chooses among all frames, an interval each, and its
+            state says how many of them were keyframes so far.
         labeller_fn: `(height, width) -> Labeller`; compiles at the first video of a size.
     """
 
@@ -49,6 +51,7 @@ class Tools(NamedTuple):
     scheme: "Scheme"
     interval: int
     threshold: float | None
+    counts_keys: bool
     labeller_fn: "Callable[[int, int], Labeller]"
 
 
@@ -83,16 +86,22 @@ def make_tools(settings: Settings) -> Tools:
 
     model = load(settings.checkpoint)
     make_scheme = maker_of(
-        settings.scheme, model, threshold=settings.threshold, num_regions=settings.num_regions
+        settings.scheme,
+        model,
+        threshold=settings.threshold,
+        num_regions=settings.num_regions,
+        max_changed=settings.max_changed,
+        delay=settings.delay,
     )
     scheme = make_scheme(model.net)
     threshold = settings.threshold if settings.scheme in RGFS else None
+    counts_keys = settings.scheme in AKS
 
     @functools.cache
     def labeller_fn(height: int, width: int) -> "Labeller":
         return _compiled(model, scheme, settings.interval, height, width)
 
-    return Tools(model, scheme, settings.interval, threshold, labeller_fn)
+    return Tools(model, scheme, settings.interval, threshold, counts_keys, labeller_fn)
 
 
 def label_video(
@@ -125,10 +134,17 @@ def label_video(
     from jaxseg.runner import cut_for_scheme, label_gops
     from jaxseg.schedules import residual_per_pixel
 
-    def is_chosen(frame: "CodedFrame") -> bool:
-        """Tell whether the scheme makes a keyframe of a frame within an interval."""
-        if tools.threshold is None or frame.residual is None:
-            return False
+    key_counts: deque[Any] = deque()
+    num_keys = 0
+
+    def is_key(index: int, frame: "CodedFrame") -> bool:
+        """Tell whether a frame of an interval was a keyframe."""
+        nonlocal num_keys
+        if tools.counts_keys:
+            before, num_keys = num_keys, int(key_counts.popleft())
+            return num_keys > before
+        if index == 0 or tools.threshold is None or frame.residual is None:
+            return index == 0
         (score,) = residual_per_pixel(
             frame.residual[None], height=source.height, width=source.width
         )
@@ -150,10 +166,12 @@ def label_video(
         _timing_device(labeller, tally) as timed_labeller,
         open_outputs(tally) as write,
     ):
+        if tools.counts_keys:
+            timed_labeller = _counting_keys(timed_labeller, key_counts)
         for labels in label_gops(timed_labeller, tools.model.params, gops, num_pending=num_pending):
             for index, one in enumerate(labels):
                 frame = reading.kept.popleft()
-                write(frame, one, index == 0 or is_chosen(frame))
+                write(frame, one, is_key(index, frame))
     tally.seconds["total"] = time.perf_counter() - begin
     return tally, reading
 
@@ -210,9 +228,22 @@ def _compiled(
             raise
         raise UnusableVideo(
             f"{interval} frames of {width}x{height} do not fit into the memory of "
-            f"{jax.devices()[0].device_kind}; give a smaller --size or --interval"
+            f"{jax.devices()[0].device_kind}; give a smaller --size"
+            + (" or --interval" if interval > 1 else "")
         ) from error
     return labeller
+
+
+def _counting_keys(labeller: "Labeller", counts: "deque[Any]") -> "Labeller":
+    """Note after each interval how many keyframes there were so far."""
+    import jax.numpy as jnp
+
+    def step(params: "Params", state: Any, gop: Any) -> tuple[Any, Any]:
+        state, labels = labeller.step(params, state, gop)
+        counts.append(jnp.copy(state.num_keys))  # The next step takes the state's memory.
+        return state, labels
+
+    return labeller._replace(step=step)
 
 
 @contextmanager

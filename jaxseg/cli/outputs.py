@@ -43,8 +43,8 @@ class Tally:
     Attributes:
         num_frames: Frames written.
         num_keyframes: Those among them that the feature net ran on: the first of each
-            interval, and those in it that RGFS chose; without frames of which RGC
-            labelled regions.
+            interval, and those in it that RGFS chose, or those that AKS chose; without
+            frames of which RGC labelled regions.
         areas: Sum of the frames' shares of each class.
         seconds: How long each stage was busy; some of them at the same time.
     """

@@ -5,7 +5,11 @@ on the way.  Each gets a folder with overlay.mp4, frames.csv (the area of each c
 frame, and whether it was a keyframe) and summary.json (what was done, and how long it took).
 
 The keyframes are the first frames of intervals and, with +rgfs, those that it makes keyframes
-of; frames of which +rgc labels regions anew are none.
+of; frames of which +rgc labels regions anew are none.  With +aks they are those that it chooses,
+and there are no intervals.
+
+The schemes that begin with afp, or have +aks, need a net with what was learned beside it: the
+folder that python -m experiments.lowlatency.train wrote.
 """
 
 import argparse

@@ -27,9 +27,23 @@ RGC = ("ffw+rgc", "ffw+rgc+rgfs")
 RGFS = ("ffw+rgfs", "ffw+rgc+rgfs")
 """The schemes that make keyframes of frames that are hard to warp."""
 
+LOW_LATENCY = (
+    *("afp", "afp+aks", "afp+aks+lls"),
+    *("afp-mv", "afp-mv+aks", "afp-mv+aks+lls"),
+    *("prop-mv+aks", "prop-mv+aks+lls"),
+)
+"""As in `jaxseg.schemes.low_latency`, which would load JAX."""
+
+AKS = tuple(name for name in LOW_LATENCY if "+aks" in name)
+"""Those that choose keyframes by how many labels have changed; they have no interval."""
+
+LLS = tuple(name for name in LOW_LATENCY if "+lls" in name)
+"""Those that label keyframes before the net is through with them."""
+
 SCHEMES = (
     *("per-frame", "copy-last", "prop-mv", "interp-mv"),
     *("itp", "ffw", "ffw+rgc", "ffw+rgfs", "ffw+rgc+rgfs"),
+    *LOW_LATENCY,
 )
 
 PAPER_THRESHOLD = 3.6e7 / (1024 * 2048)
@@ -43,11 +57,14 @@ class Settings:
     Attributes:
         checkpoint: Shipped weights by name, a `.safetensors` file, or a run's folder.
         scheme: One of `SCHEMES`.
-        interval: Frames from one keyframe to the next.
+        interval: Frames from one keyframe to the next; 1, the fewest, for `AKS`.
         size: Width and height, pixels, to scale the video to first; None for its own.
         threshold: |residual|, grey levels a pixel, above which a frame becomes a keyframe;
             for `RGFS`.
         num_regions: Regions of a frame that are labelled anew; for `RGC`.
+        max_changed: Share of the labels, as estimated, that may differ from the last
+            keyframe's; a frame with more becomes a keyframe; for `AKS`.
+        delay: Frames after which the net is through with a keyframe; for `LLS`.
     """
 
     checkpoint: str = "camvid-light"
@@ -56,6 +73,8 @@ class Settings:
     size: tuple[int, int] | None = None
     threshold: float = PAPER_THRESHOLD
     num_regions: int = 1
+    max_changed: float = 0.1
+    delay: int = 3
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -74,14 +93,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=positive,
         metavar="N",
-        help=f"frames from one keyframe to the next (default: {default.interval})",
+        help=f"frames from one keyframe to the next (default: {default.interval}); +aks has none",
     )
     parser.add_argument(
         "--threshold",
-        type=grey_levels,
-        metavar="LEVELS",
-        help="with +rgfs, the |residual| a pixel above which a frame becomes a keyframe, too; "
-        f"`jaxseg calibrate --key-share` finds it (default: {default.threshold:.1f})",
+        type=threshold_of,
+        metavar="NUMBER",
+        help="with +rgfs, the |residual| a pixel, in grey levels, above which a frame becomes a "
+        f"keyframe, too; `jaxseg calibrate --key-share` finds it (default: "
+        f"{default.threshold:.1f}); with +aks, the share of labels that may differ from the last "
+        f"keyframe's, 0..1 (default: {default.max_changed})",
     )
     parser.add_argument(
         "--regions",
@@ -90,6 +111,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with +rgc, regions of a frame that are labelled anew "
         f"(default: {default.num_regions})",
+    )
+    parser.add_argument(
+        "--delay",
+        type=positive,
+        metavar="N",
+        help="with +lls, frames after which the net is through with a keyframe, whose map then "
+        f"takes the place of what was carried (default: {default.delay})",
     )
 
 
@@ -128,19 +156,35 @@ def settings_of(options: argparse.Namespace) -> Settings:
             given that the scheme does not know.
     """
     settings = Settings() if options.settings is None else read_settings(options.settings)
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}
+    names = [field.name for field in dataclasses.fields(Settings) if field.name != "max_changed"]
+    given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = dataclasses.replace(settings, **given)
+    scheme = given.get("scheme", settings.scheme)
     for name, word, schemes in (
-        ("threshold", "--threshold", RGFS),
+        ("threshold", "--threshold", (*RGFS, *AKS)),
         ("num_regions", "--regions", RGC),
+        ("delay", "--delay", LLS),
     ):
-        if name in given and settings.scheme not in schemes:
+        if name in given and scheme not in schemes:
             raise InputError(
-                f"{word} {given[name]}: has no meaning for scheme {settings.scheme}; give "
+                f"{word} {given[name]}: has no meaning for scheme {scheme}; give "
                 f"--scheme {' or '.join(schemes)}"
             )
-    return settings
+    if scheme in AKS:
+        if "interval" in given:
+            raise InputError(
+                f"--interval {given['interval']}: has no meaning for scheme {scheme}, which "
+                "chooses keyframes itself; give --threshold"
+            )
+        given["interval"] = 1  # Any frame may be a keyframe.
+        if "threshold" in given:
+            given["max_changed"] = given.pop("threshold")
+            if given["max_changed"] > 1:
+                raise InputError(
+                    f"--threshold {given['max_changed']}: is no share of the labels; for scheme "
+                    f"{scheme} give a number in 0..1, such as {Settings.max_changed}"
+                )
+    return dataclasses.replace(settings, **given)
 
 
 def read_settings(path: str | Path) -> Settings:
@@ -166,6 +210,8 @@ def read_settings(path: str | Path) -> Settings:
             # Files of earlier versions lack these.
             threshold=float(content.get("threshold", Settings.threshold)),
             num_regions=int(content.get("num_regions", Settings.num_regions)),
+            max_changed=float(content.get("max_changed", Settings.max_changed)),
+            delay=int(content.get("delay", Settings.delay)),
         )
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; `jaxseg calibrate` writes one") from error
@@ -182,6 +228,11 @@ def read_settings(path: str | Path) -> Settings:
         raise InputError(
             f"{path}: asks for a threshold of {settings.threshold} and {settings.num_regions} "
             "regions, but they must be at least 0 and 1"
+        )
+    if not 0 <= settings.max_changed <= 1 or settings.delay < 1:
+        raise InputError(
+            f"{path}: asks for {settings.max_changed} of the labels and a delay of "
+            f"{settings.delay} frames, but they must be in 0..1 and at least 1"
         )
     return settings
 
@@ -202,22 +253,39 @@ def maker_of(
     *,
     threshold: float = PAPER_THRESHOLD,
     num_regions: int = 1,
+    max_changed: float = 0.1,
+    delay: int = 3,
 ) -> "Callable[[Net], Scheme]":
-    """Choose a scheme's constructor, with the fusion that the model has learned for it.
+    """Choose a scheme's constructor, with what the model has learned for it.
 
     Args:
         scheme: One of `SCHEMES`.
         model: The model.
         threshold: As in `Settings`.
         num_regions: As in `Settings`.
+        max_changed: As in `Settings`.
+        delay: As in `Settings`.
 
     Returns:
         Makes the scheme of a net.
+
+    Raises:
+        InputError: If the scheme must be learned, and the model has not learned it.
     """
     from jaxseg import schemes
     from jaxseg.fusion import LEARNED
     from jaxseg.regions import Correction
+    from jaxseg.schemes.afp import afp
+    from jaxseg.schemes.low_latency import learned_parts
 
+    if scheme in LOW_LATENCY:
+        parts = learned_parts(scheme, model.net, model.config, model.extras)
+        return partial(
+            afp,
+            **parts._asdict(),
+            threshold=max_changed if scheme in AKS else math.inf,
+            delay=delay if scheme in LLS else 0,
+        )
     if scheme in (*RGC, *RGFS):
         return partial(
             schemes.taplab,
@@ -246,25 +314,27 @@ def positive(word: str) -> int:
     return int(word)
 
 
-def grey_levels(word: str) -> float:
-    """Read a residual.
+def threshold_of(word: str) -> float:
+    """Read a threshold: a residual, or a share of the labels.
 
     Args:
         word: From the command line.
 
     Returns:
-        Grey levels a pixel, 0 or more.
+        A number, 0 or more.
 
     Raises:
         ArgumentTypeError: If it is none.
     """
     try:
-        levels = float(word)
+        number = float(word)
     except ValueError:
-        levels = math.nan
-    if not 0 <= levels < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of grey levels, 0 or more")
-    return levels
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{word!r} is no number of grey levels, 0 or more, and no share, 0..1"
+        )
+    return number
 
 
 def frame_size(word: str) -> tuple[int, int]:

@@ -115,12 +115,18 @@ def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
 
     labeller = compile_scheme(model.net, scheme, height=height, width=width)
 
-    def init(params: Params, frame: jax.Array) -> Any:
+    def begin(params: Params, frame: jax.Array) -> Any:
         still = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), gops_of())
         return scheme.init(unflatten(params), still._replace(frames=frame[None]))
 
+    # A program's state is an array or a tuple of them: it does not know the types of jaxseg.
+    def init(params: Params, frame: jax.Array) -> Any:
+        return jax.tree.unflatten(plain, jax.tree.leaves(begin(params, frame)))
+
     def step(params: Params, state: Any, *gops: jax.Array) -> tuple[Any, Labels]:
-        return labeller.steps(unflatten(params), state, Gop(*gops))
+        own = jax.tree.unflatten(structure, jax.tree.leaves(state))
+        own, labels = labeller.steps(unflatten(params), own, Gop(*gops))
+        return jax.tree.unflatten(plain, jax.tree.leaves(own)), labels
 
     def lower(function: Callable[..., Any], *inputs: Any) -> export.Exported:
         # Inputs that a scheme does not read stay: all schemes are called alike.
@@ -129,6 +135,10 @@ def export_programs(model: Model, scheme: Scheme, *, interval: int) -> Programs:
     leaves = flatten(model.params)
     shapes = {name: spec(leaf.dtype, *leaf.shape) for name, leaf in leaves.items()}
     frame = gops_of().next_frame
+    own_state = jax.eval_shape(begin, shapes, frame)
+    structure = jax.tree.structure(own_state)
+    is_array = jax.tree_util.treedef_is_leaf(structure)
+    plain = structure if is_array else jax.tree.structure(tuple(jax.tree.leaves(own_state)))
     state = jax.eval_shape(init, shapes, frame)
     inputs = gops_of(num_gops)[: len(INPUTS)]  # What comes after them is None.
     return Programs(init=lower(init, shapes, frame), step=lower(step, shapes, state, *inputs))
@@ -156,8 +166,8 @@ def describe(programs: Programs) -> dict[str, Any]:
             {"shape": [str(size) for size in leaf.shape], "dtype": str(leaf.dtype)}
             for leaf in jax.tree.leaves(state)
         ],
-        "meaning": "what one interval leaves to the next: an array, or () where there is none; "
-        "floordiv rounds down",
+        "meaning": "what one interval leaves to the next: an array, or a tuple of them, () where "
+        "there is none; floordiv rounds down",
     }
     frame = {
         "name": "frame",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxseg.adaptive import (
     AdaptiveConfig,
@@ -21,8 +21,12 @@ from jaxseg.nets import AnyNetConfig, Net, Split, default_dtype, split_net
 LOW_LATENCY = (
     *("afp", "afp+aks", "afp+aks+lls"),
     *("afp-mv", "afp-mv+aks", "afp-mv+aks+lls"),
+    *("prop-mv+aks", "prop-mv+aks+lls"),
 )
-"""Those with `-mv` carry along the codec's motion and ask the codec for keyframes, too."""
+"""Those with `-mv` carry along the codec's motion and ask the codec for keyframes, too; those
+that begin with `prop-mv` run no part of the net between keyframes."""
+
+_FIRST = {"afp": "afp", "afp-mv": "codec-fused", "prop-mv": "codec-aks"}
 
 
 class Learned(NamedTuple):
@@ -40,12 +44,6 @@ class Learned(NamedTuple):
     fuser: Fuser | None = None
     deviation: Deviation | None = None
 
-    @property
-    def entries(self) -> tuple[str, ...]:
-        """Where in `params["params"]` the variables are."""
-        parts = (self.propagator, self.fuser, self.deviation)
-        return tuple(part.entry for part in parts if part is not None)
-
 
 def parts_of(scheme: str, net: Net, net_config: AnyNetConfig, config: AdaptiveConfig) -> Learned:
     """Build the parts of a scheme.
@@ -62,17 +60,23 @@ def parts_of(scheme: str, net: Net, net_config: AnyNetConfig, config: AdaptiveCo
     Raises:
         ValueError: If the net cannot be cut where the sizes say.
     """
-    chooses = "+aks" in scheme
-    if scheme.startswith("afp-mv"):
+    name, *modules = scheme.split("+")
+    by_codec = codec_deviation(config, stride=net.stride) if "aks" in modules else None
+    if name == "prop-mv":
+        return Learned(along_motion(stride=net.stride), deviation=by_codec)
+    split = split_net(net_config, after=config.after, dtype=default_dtype())
+    if name == "afp-mv":
         return Learned(
-            along_motion(config, stride=net.stride),
-            deviation=codec_deviation(config, stride=net.stride) if chooses else None,
+            along_motion(config, stride=net.stride, entry="codec-fused"),
+            split=split,
+            fuser=adapt_net(config, num_classes=net.num_classes, entry="codec-adapt"),
+            deviation=by_codec,
         )
     return Learned(
         predicted_kernels(config),
-        split=split_net(net_config, after=config.after, dtype=default_dtype()),
+        split=split,
         fuser=adapt_net(config, num_classes=net.num_classes),
-        deviation=learned_deviation(config) if chooses else None,
+        deviation=learned_deviation(config) if "aks" in modules else None,
     )
 
 
@@ -98,7 +102,10 @@ def learned_parts(
         parts = parts_of(scheme, net, net_config, sizes)
     except ValueError as error:
         raise InputError(f"{scheme}: {error}; train again") from error
-    missing = [entry for entry in parts.entries if entry not in extras]
+    needed: list[Any] = [parts.fuser, parts.deviation]
+    if not scheme.startswith("prop-mv"):
+        needed.append(parts.propagator)
+    missing = [part.entry for part in needed if part is not None and part.entry not in extras]
     if missing:
         raise _not_learned(scheme, missing)
     return parts
@@ -117,7 +124,7 @@ def read_sizes(scheme: str, extras: Mapping[str, str]) -> AdaptiveConfig:
     Raises:
         InputError: If the model does not carry the parts, or says nothing that can be read.
     """
-    entry = "codec" if scheme.startswith("afp-mv") else "afp"
+    entry = _FIRST[scheme.partition("+")[0]]
     text = extras.get(entry)
     if text is None:
         raise _not_learned(scheme, [entry])

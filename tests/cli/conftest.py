@@ -1,6 +1,8 @@
 """What the tests of the command share: models, and a place to write to."""
 
+import dataclasses
 import functools
+import json
 from contextlib import closing
 
 import jax
@@ -8,34 +10,76 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.adaptive import AdaptiveConfig, View
 from jaxseg.checkpoints import Checkpoints, Model, write_model_card
 from jaxseg.classes import Classes
 from jaxseg.cli import main
 from jaxseg.cli.labelling import make_tools
+from jaxseg.geometry import change_stride
 from jaxseg.nets import Net, NetConfig, segmenter
+from jaxseg.schemes.low_latency import parts_of
 
 CONFIG = NetConfig(
     num_classes=3, depth=18, output_stride=32, ladder_stride=8, ladder_channels=16, width=8
 )
+CUT = NetConfig(num_classes=3, depth=18, output_stride=16, width=8)
+PARTS = AdaptiveConfig(after="layer2_0", channels=4, kernel_size=3, codec_kernel_size=3)
 CLASSES = Classes(("sky", "road", "car"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A run's folder with a net of random weights."""
-    folder = tmp_path_factory.mktemp("run")
     frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
     shapes = jax.eval_shape(segmenter(CONFIG).init, jax.random.key(0), frame)
+    return write_run(tmp_path_factory.mktemp("run"), CONFIG, draw(shapes), {})
+
+
+@pytest.fixture(scope="session")
+def low_latency_run(tmp_path_factory):
+    """The same of a net that is cut in two, with what carries its maps, of random weights."""
+    net = segmenter(CUT)
+
+    def init(key, frame):
+        params = net.init(key, frame[None])
+        parts = [parts_of(name, net, CUT, PARTS) for name in ("afp+aks", "afp-mv+aks")]
+        split = parts[0].split
+        halfway = split.low(params, frame)
+        low = change_stride(halfway, stride=split.stride, new_stride=net.stride)
+        view = View(frame, low, halfway)
+        learned = {it.entry: it.init(key, view) for own in parts for it in own[0::3]}
+        features = split.high(params, halfway)
+        learned |= {it.fuser.entry: it.fuser.init(key, view, features) for it in parts}
+        return params, learned
+
+    frame = jax.ShapeDtypeStruct((64, 64, 3), jnp.uint8)
+    shapes, learned = jax.eval_shape(init, jax.random.key(0), frame)
+    params = draw({**shapes, "params": {**shapes["params"], **learned}})
+    # No class is preferred.
+    noise = np.random.default_rng(0).integers(0, 256, frame.shape, np.uint8)
+    scores = net.classify(params, net.project(params, net.features(params, noise)))
+    params["params"]["classify"]["conv"]["bias"] -= np.asarray(scores).mean((0, 1))
+    extras = dict.fromkeys(learned, json.dumps(dataclasses.asdict(PARTS)))
+    return write_run(tmp_path_factory.mktemp("run"), CUT, params, extras)
+
+
+def draw(shapes):
+    """Draw weights at random."""
     rng = np.random.default_rng(0)
 
-    def draw(leaf):
+    def one(leaf):
         spread = 0.1 if leaf.ndim == 1 else np.prod(leaf.shape[:-1]) ** -0.5
         mean = float(leaf.ndim == 1)  # Variances must be positive.
         return (mean + spread * rng.standard_normal(leaf.shape)).astype(np.float32)
 
-    write_model_card(folder, CONFIG, CLASSES)
+    return jax.tree.map(one, shapes)
+
+
+def write_run(folder, config, params, extras):
+    """Write what training writes."""
+    write_model_card(folder, config, CLASSES, extras=extras)
     with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
-        checkpoints.save(1, jax.tree.map(draw, shapes), {"step": np.ones(1)}, metrics={"miou": 0.5})
+        checkpoints.save(1, params, {"step": np.ones(1)}, metrics={"miou": 0.5})
     return folder
 
 
