@@ -1,8 +1,21 @@
 from .arrays import Clip, CodedFrame, Gop, PictureType
+from .latency import track
 from .nets import Net, NetConfig, segmenter
 from .pretrained import load
 from .runner import label_clip, segment, stream
-from .schemes import Scheme, copy_last, ffw, interp_mv, itp, per_frame, prop_flow, prop_mv, taplab
+from .schemes import (
+    Scheme,
+    afp,
+    copy_last,
+    ffw,
+    interp_mv,
+    itp,
+    per_frame,
+    prop_flow,
+    prop_mv,
+    taplab,
+    tracker,
+)
 from .variant import convolve_variant
 from .warping import compose, fill, invert, look_up, propagate, warp
 
@@ -14,6 +27,7 @@ __all__ = [
     "NetConfig",
     "PictureType",
     "Scheme",
+    "afp",
     "compose",
     "convolve_variant",
     "copy_last",
@@ -33,5 +47,7 @@ __all__ = [
     "segmenter",
     "stream",
     "taplab",
+    "track",
+    "tracker",
     "warp",
 ]

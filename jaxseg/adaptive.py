@@ -288,14 +288,14 @@ def reuse(*, entry: str = "reuse") -> Propagator:
 
 
 def along_motion(
-    config: AdaptiveConfig | None = None, *, stride: int, entry: str = "codec"
+    *, stride: int, config: AdaptiveConfig | None = None, entry: str = "codec"
 ) -> Propagator:
     """Carry a map along the codec's motion, as a prior that kernels may correct.
 
     Args:
+        stride: Pixels a cell of the map.
         config: Sizes of what predicts, from the drift alone, kernels that are applied after
             the warp; None for the warp alone, with which nothing is learned.
-        stride: Pixels a cell of the map.
         entry: Where its variables are.
 
     Returns:

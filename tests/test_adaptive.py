@@ -24,7 +24,7 @@ from jaxseg.adaptive import (
 )
 from jaxseg.drift import Drift, no_drift
 from jaxseg.nets import Flow
-from jaxseg.nets.adaptive import NEAR_IDENTITY, near_identity
+from jaxseg.nets.adaptive import NEAR_IDENTITY
 from tests import reference
 
 STRIDE, CHANNELS = 16, 6
@@ -36,7 +36,7 @@ PROPAGATORS = {
     "predicted": predicted_kernels(CONFIG),
     "unified": unified_kernel(CONFIG),
     "image": image_kernels(CONFIG, stride=STRIDE),
-    "codec": along_motion(CONFIG, stride=STRIDE),
+    "codec": along_motion(stride=STRIDE, config=CONFIG),
     "warp": along_motion(stride=STRIDE),
     "flow": along_estimated(
         Flow(lambda key, frames: {}, lambda params, before, frames: FLOW[: len(frames)], 8),
@@ -88,12 +88,6 @@ def carry(name, params, carried=CARRIED, key=KEY, own=OWN, drift=DRIFT):
     look = PROPAGATORS[name].look
     found = PROPAGATE[name](params, carried, look(params, key), look(params, own), drift)
     return found if isinstance(found, jax.core.Tracer) else np.asarray(found)
-
-
-def test_the_middle_weight_is_what_it_is_said_to_be():
-    weights = jax.nn.softmax(near_identity(9))
-    assert weights.argmax() == 40
-    assert weights[40] == pytest.approx(0.65, abs=0.005)
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -155,15 +149,9 @@ def test_image_kernels_find_a_shift_of_whole_cells(right, down):
     np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
 
 
-def test_along_motion_is_a_warp_by_the_composed_displacement():
-    found = carry("warp", {"params": {}})
-    for one, carried, motion in zip(found, CARRIED, DRIFT.displacement, strict=True):
-        expected = reference.warp(carried, reference.to_cells(motion, STRIDE))
-        np.testing.assert_allclose(one, expected, atol=1e-4)
-
-
-def test_along_a_flow_is_a_warp_by_it():
-    for one, carried, motion in zip(carry("flow", {}), CARRIED, FLOW, strict=True):
+@pytest.mark.parametrize(("name", "motions"), [("warp", DRIFT.displacement), ("flow", FLOW)])
+def test_along_motion_is_a_warp_by_the_whole_of_it(name, motions):
+    for one, carried, motion in zip(carry(name, {"params": {}}), CARRIED, motions, strict=True):
         expected = reference.warp(carried, reference.to_cells(motion, STRIDE))
         np.testing.assert_allclose(one, expected, atol=1e-4)
 

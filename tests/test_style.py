@@ -27,12 +27,13 @@ sampling variant
 nets
 flows
 warping
-fusion
+fusion drift
+adaptive
 regions
 schedules
 intervals
 schemes
-runner
+runner latency
 metrics
 losses train checkpoints convert
 pretrained exporting

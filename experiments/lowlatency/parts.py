@@ -101,7 +101,7 @@ def parts_of(net: Net, net_config: Any, config: AdaptiveConfig) -> Parts:
             "adaptive": Way(predicted_kernels(config, entry="afp-alone")),
             "adaptive+fuse": Way(whole.propagator, whole.fuser),
             "warp": Way(along_motion(stride=stride)),
-            "codec": Way(along_motion(config, stride=stride)),
+            "codec": Way(along_motion(stride=stride, config=config)),
             "codec+fuse": Way(by_codec.propagator, by_codec.fuser),
         },
         deviations={

@@ -1,5 +1,6 @@
 """Ways to label a video, one file each; every one returns a `Scheme(init, step)`."""
 
+from jaxseg.schemes.afp import Tracker, afp, tracker
 from jaxseg.schemes.copy_last import copy_last
 from jaxseg.schemes.interp_mv import interp_mv
 from jaxseg.schemes.itp import itp
@@ -13,6 +14,8 @@ __all__ = [
     "MotionSource",
     "Scheme",
     "Seam",
+    "Tracker",
+    "afp",
     "along_flow",
     "along_vectors",
     "carry_features",
@@ -26,4 +29,5 @@ __all__ = [
     "prop_flow",
     "prop_mv",
     "taplab",
+    "tracker",
 ]

@@ -67,7 +67,7 @@ def parts_of(scheme: str, net: Net, net_config: AnyNetConfig, config: AdaptiveCo
     split = split_net(net_config, after=config.after, dtype=default_dtype())
     if name == "afp-mv":
         return Learned(
-            along_motion(config, stride=net.stride, entry="codec-fused"),
+            along_motion(stride=net.stride, config=config, entry="codec-fused"),
             split=split,
             fuser=adapt_net(config, num_classes=net.num_classes, entry="codec-adapt"),
             deviation=by_codec,

@@ -29,7 +29,7 @@ from tests.reference_taplab import QUICK
 CONFIG = AdaptiveConfig(channels=4, kernel_size=3, codec_kernel_size=3)
 NET, SPLIT, WEIGHTS = plain.toy_split()
 KERNELS, ADAPT = predicted_kernels(CONFIG), adapt_net(CONFIG, num_classes=3)
-BY_MOTION = along_motion(CONFIG, stride=plain.STRIDE)
+BY_MOTION = along_motion(stride=plain.STRIDE, config=CONFIG)
 AKS, CODEC_AKS = learned_deviation(CONFIG), codec_deviation(CONFIG, stride=plain.STRIDE)
 
 WHOLE = {"fuser": ADAPT, "deviation": AKS, "threshold": 0.595}
