@@ -73,7 +73,7 @@ class Settings:
     size: tuple[int, int] | None = None
     threshold: float = PAPER_THRESHOLD
     num_regions: int = 1
-    max_changed: float = 0.1
+    max_changed: float = 0.2
     delay: int = 3
 
 
@@ -253,7 +253,7 @@ def maker_of(
     *,
     threshold: float = PAPER_THRESHOLD,
     num_regions: int = 1,
-    max_changed: float = 0.1,
+    max_changed: float = 0.2,
     delay: int = 3,
 ) -> "Callable[[Net], Scheme]":
     """Choose a scheme's constructor, with what the model has learned for it.

@@ -94,13 +94,14 @@ def parse_module(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(place, checkpoint, monkeypatch):
+def desk(place, checkpoint, low_latency_run, monkeypatch):
     """A folder that holds the files which the commands name, and nets of random weights."""
     encode_as("libx264", place / "clip.mp4", draw_frames(12), bf="0", refs="1")
     encode_as("libx265", place / "phone.mov", draw_frames(8), **{"x265-params": "log-level=none"})
     (place / "runs").mkdir()
     for name in ("camvid", "demo"):
         (place / "runs" / name).symlink_to(checkpoint)
+    (place / "runs" / "lowlatency").symlink_to(low_latency_run)
 
     def load(name_or_path):
         name = checkpoint if name_or_path == "camvid-light" else name_or_path
