@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,12 +106,12 @@ def view_of(split: Split, params: Params, frame: np.ndarray) -> View:
 
 def with_learned(split: Split, params: Params, frame: np.ndarray, *parts, size=0.3) -> Params:
     """Give the parts variables other than those they begin with."""
-    view, learned = view_of(split, params, frame), {}
+    view, learned = jax.jit(partial(view_of, split))(params, frame), {}
     features = split.high(params, view.halfway)
     for part in parts:
         rng = np.random.default_rng(list(part.entry.encode()))
         inputs = (view, features) if isinstance(part, Fuser) else (view,)
-        made = part.init(jax.random.key(1), *inputs)
+        made = jax.jit(part.init, compiler_options=QUICK)(jax.random.key(1), *inputs)
         learned[part.entry] = jax.tree.map(
             lambda it, rng=rng: it + np.float32(size) * rng.standard_normal(it.shape, np.float32),
             made,
@@ -175,7 +176,7 @@ def expect(
     """
     assert clip.frames is not None
     propagate = jax.jit(propagator.propagate)
-    views = [view_of(split, params, frame) for frame in clip.frames]
+    views = [*map(partial(jax.jit(partial(view_of, split)), params), clip.frames)]
     found = Expected([], [], [], [], [])
     cache, key, slow, num_slow = None, 0, None, 0
     # slow: when it began, when it will have ended, and what it will bring

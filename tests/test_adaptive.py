@@ -26,6 +26,7 @@ from jaxseg.drift import Drift, no_drift
 from jaxseg.nets import Flow
 from jaxseg.nets.adaptive import NEAR_IDENTITY
 from tests import reference
+from tests.reference_taplab import QUICK
 
 STRIDE, CHANNELS = 16, 6
 CONFIG = AdaptiveConfig(channels=4, kernel_size=5, codec_kernel_size=3)
@@ -73,7 +74,8 @@ DRIFT = Drift(6 * draw(2, 8, 12, 2), np.abs(draw(2, 8, 12, 3)))
 
 def begun(part, *inputs):
     """Give a part's variables before training."""
-    return {"params": {part.entry: part.init(jax.random.key(0), OWN, *inputs)}}
+    init = jax.jit(part.init, compiler_options=QUICK)
+    return {"params": {part.entry: init(jax.random.key(0), OWN, *inputs)}}
 
 
 def trained(part, *inputs):
@@ -189,8 +191,7 @@ def test_each_frame_has_a_deviation_of_its_own(name):
     found = measure(name, params)
     assert (found.shape, found.dtype) == ((2,), np.float32)
     assert (found > 0).all()
-    if name in ("learned", "codec", "labels"):
-        assert (found < 1).all()
+    assert (found < 1).all() or name in ("difference", "residual")
     for index in range(2):
         one = jax.tree.map(lambda leaf, i=index: leaf[i], (KEY, OWN, DRIFT))
         np.testing.assert_allclose(measure(name, params, *one), found[index], rtol=1e-5)
@@ -222,8 +223,7 @@ def test_a_learned_deviation_is_the_sigmoid_of_its_logit(name):
     seen = [deviation.look(params, it) for it in (KEY, OWN)]
     logit = deviation.logit(params, *seen, DRIFT)
     np.testing.assert_allclose(1 / (1 + np.exp(-logit)), measure(name, params), rtol=1e-5)
-    gradient = jax.grad(lambda it: measure(name, it).mean())(params)
-    leaves = jax.tree.leaves(gradient)
+    leaves = jax.tree.leaves(jax.grad(lambda it: measure(name, it).mean())(params))
     assert all(np.isfinite(it).all() for it in leaves)
     assert sum(bool(np.any(it)) for it in leaves) >= len(leaves) - 1
 

@@ -78,10 +78,10 @@ def test_the_stride_is_that_of_the_stage(config, strides):
         assert low.shape[:3] == (2, 32 // stride, -(-48 // stride))
 
 
-def test_a_frame_is_padded_and_needs_no_batch(draw_variables):
-    config = PspnetConfig(5, 18, width=8)
-    params = draw_variables(jax.eval_shape(segmenter(config).init, jax.random.key(0), FRAMES))
-    low = split_net(config, after="layer1_0").low
+@pytest.mark.parametrize("built", ["pspnet18"], indirect=True)
+def test_a_frame_is_padded_and_needs_no_batch(built):
+    config, cuts, params, _ = built
+    low = split_net(config, after=cuts[0]).low
     frame = FRAMES[0, :27, :40]
     np.testing.assert_array_equal(low(params, frame), low(params, pad_frames(frame)[None])[0])
 
