@@ -132,7 +132,6 @@ def write_tables(path: Path, rows: Sequence[Row], *, provenance: Mapping[str, An
     measured = [row for row in rows if row["source"] == MEASURED]
     first = measured[0]
     preface = (
-        "# Low-latency video segmentation, measured\n\n"
         f"{first['data_set']}, {first['width']}x{first['height']}, H.264; net {first['net']}, cut "
         f"after {first['after']}; what is learned beside it has {first['channels']} channels.  "
         "Every frame counts but the first few, which shift the keyframes.\n"
