@@ -274,6 +274,7 @@ def track(
     """
     if delay is not None and delay < 1:
         raise ValueError(f"delay is {delay}, but must be at least 1 frame, or None")
+    device = jax.devices()[0]
     memory: Memory | None = None
     future: Future[Features] | None = None
     num_since_key, num_pending, began = 0, 0, 0.0
@@ -302,6 +303,8 @@ def track(
             memory = programs.init(params, pixels)
             if threshold is not None:
                 memory = memory._replace(threshold=jnp.asarray(threshold, jnp.float32))
+            # Arrays that are bound to a device and such that are not are compiled for apart.
+            memory = jax.device_put(memory, device)
             _warm_up(programs, params, memory, tick, is_fast=submit is not None)
             began = time.perf_counter()
         due = time.perf_counter()
@@ -311,7 +314,7 @@ def track(
         if future is not None:
             num_pending += 1
             if future.done() if delay is None else num_pending == delay:
-                memory = memory._replace(carried=jnp.asarray(future.result()))
+                memory = memory._replace(carried=jax.device_put(future.result(), device))
                 future, num_pending = None, 0
         start = None
         if is_fresh:

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -150,6 +151,18 @@ def test_frames_are_answered_while_the_slow_track_is_held(clip, params):
     assert [it.num_pending for it in answers] == expected.num_pending
     assert [it.num_pending for it in answers[:10]] == [0, 0, 1, 2, 3, 4, 0, 1, 2, 0]
     check(answers, labels_of(expected.scores))
+
+
+def test_nothing_is_compiled_once_frames_come(clip, params):
+    """Also not for variables that are bound to a device, as those of a checkpoint are."""
+    bound = jax.device_put(params, jax.devices()[0])
+    programs = compile_tracker(NET, PARTS, height=plain.HEIGHT, width=plain.WIDTH)
+    with slow_thread(PARTS, bound) as submit:
+        frames = frames_of_clip(clip)
+        options = {"submit": submit, "delay": 1, "programs": programs}
+        answers = list(track(frames, NET, bound, PARTS, **options))
+    assert sum(it.is_key and not it.waited_for_net for it in answers) > 0
+    assert programs.fast._cache_size() == programs.fresh._cache_size() == 1
 
 
 def test_what_has_not_begun_by_a_cut_never_does(clip, params):
