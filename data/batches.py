@@ -1,6 +1,7 @@
 """Batches from examples in memory, without TensorFlow: a function of seed and step alone."""
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from data.augment import AugmentConfig, augment
 from data.examples import Example
 
 T = TypeVar("T")
+
+MAX_THREADS = 12
+"""More would wait for each other."""
 
 
 def batch_indices(num_examples: int, batch_size: int, *, seed: int, step: int) -> np.ndarray:
@@ -75,7 +79,6 @@ def training_batches(
     batch_size: int,
     seed: int,
     start: int = 0,
-    prefetch: int = 4,
 ) -> Iterator[tuple[UInt8[np.ndarray, "b H W 3"], UInt8[np.ndarray, "b H W"]]]:
     """Make batches for ever, some ahead of time on other threads.
 
@@ -85,7 +88,6 @@ def training_batches(
         batch_size: Examples a batch.
         seed: Of the order and of the augmentation.
         start: The first batch.
-        prefetch: Batches made ahead.
 
     Returns:
         An iterator of what `training_batch` makes.
@@ -93,20 +95,19 @@ def training_batches(
     return make_ahead(
         lambda step: training_batch(examples, config, batch_size=batch_size, seed=seed, step=step),
         start=start,
-        num_ahead=prefetch,
     )
 
 
 def make_ahead(
-    make_fn: Callable[[int], T], *, start: int = 0, num_ahead: int = 4, num_threads: int = 2
+    make_fn: Callable[[int], T], *, start: int = 0, num_threads: int | None = None
 ) -> Iterator[T]:
     """Make batches for ever, some before they are needed, on other threads.
 
     Args:
         make_fn: Makes the batch of a step.
         start: The first step.
-        num_ahead: Batches made ahead.
-        num_threads: How many are made at a time.
+        num_threads: How many are made at a time, with as many more waiting; None for one a
+            core, at most `MAX_THREADS`.
 
     Yields:
         The batches in order.
@@ -114,6 +115,9 @@ def make_ahead(
     Raises:
         Exception: Whatever `make_fn` raises, where the batch is wanted.
     """
+    if num_threads is None:
+        num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    num_ahead = 2 * num_threads
     with ThreadPoolExecutor(num_threads) as pool:
         ahead = deque(pool.submit(make_fn, step) for step in range(start, start + num_ahead))
         try:

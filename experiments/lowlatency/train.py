@@ -4,7 +4,7 @@ r"""Learn to carry maps, and when to make new ones, beside a trained net that st
     python -m experiments.lowlatency.train --checkpoint runs/pspnet --data-dir CAMVID --out RUN \
         --parts.after layer3_2 --parts.channels 256 --side 720
 
-Pairs of frames 2 to 10 apart: the first is the keyframe, the second is labelled, and the net
+Pairs of frames 1 to 10 apart (in the paper 2 to 10): the first is the keyframe, the second is labelled, and the net
 is asked about both, once for all that is learned.  What is learned shares no variable, so
 that training all of it together is training each alone: every propagation of the paper's
 Table 2 and ours, by the cross-entropy of the second frame's labels; and the deviations, by
@@ -78,7 +78,7 @@ class Options:
     data_dir: Path | None = None
     out: Path = Path("runs/lowlatency")
     parts: AdaptiveConfig = PARTS
-    distances: tuple[int, int] = (2, 10)
+    distances: tuple[int, int] = (1, 10)
     side: int = 320
     batch_size: int = 8
     seed: int = 0
