@@ -4,11 +4,12 @@ r"""Learn to carry maps, and when to make new ones, beside a trained net that st
     python -m experiments.lowlatency.train --checkpoint runs/pspnet --data-dir CAMVID --out RUN \
         --parts.after layer3_2 --parts.channels 256 --side 720
 
-Pairs of frames 1 to 10 apart (in the paper 2 to 10): the first is the keyframe, the second is labelled, and the net
-is asked about both, once for all that is learned.  What is learned shares no variable, so
-that training all of it together is training each alone: every propagation of the paper's
-Table 2 and ours, by the cross-entropy of the second frame's labels; and the deviations, by
-that of the share of labels which differ between what the net says of the two frames.
+Pairs of frames 1 to 10 apart (in the paper 2 to 10): the first is the keyframe, the second is
+labelled, and the net is asked about both, once for all that is learned.  What is learned
+shares no variable, so that training all of it together is training each alone: every
+propagation of the paper's Table 2 and ours, by the cross-entropy of the second frame's labels;
+and the deviations, by that of the share of labels which differ between what the net says of
+the two frames.
 
 Real neighbours of labelled frames are used where the data set has them (Cityscapes, CamVid
 with its films), else clips that a simulated camera makes of stills.  Every sixteenth clip is
