@@ -4,11 +4,11 @@ Three small nets, and what they are compared with, each as pure functions:
 
 - a `Propagator` carries a keyframe's map to another frame, by kernels that differ from cell
   to cell: `predicted_kernels` is the paper's; `unified_kernel`, `image_kernels`, `reuse` and
-  `along_flow` stand in its Table 2; `along_motion` is ours, and asks the codec;
+  `along_estimated` stand in its Table 2; `along_motion` is ours, and asks the codec;
 - a `Fuser` adds what the lower part of the net sees in the frame itself (AdaptNet);
 - a `Deviation` tells how many labels have changed since the keyframe, hence whether the frame
-  is to be one: `learned_deviation` is the paper's; `codec_deviation` reads nothing but
-  `Drift`, `low_difference` and `residual_sum` learn nothing.
+  is to be one: `learned_deviation` is the paper's; `weighted_difference` has fewer variables;
+  `codec_deviation` reads nothing but `Drift`; `low_difference` and `residual_sum` learn nothing.
 
 Their variables are at `params["params"][entry]`.
 """
@@ -31,6 +31,7 @@ from jaxseg.nets.adaptive import (
     near_identity,
     reduce_part,
     score_part,
+    weigh_part,
 )
 from jaxseg.variant import convolve_variant
 from jaxseg.warping import warp
@@ -409,6 +410,38 @@ def learned_deviation(config: AdaptiveConfig, *, entry: str = "aks") -> Deviatio
         return head.apply(params["params"][entry]["head"], own - key)
 
     return Deviation(init, look, _sigmoid_of(logit), entry, reads_low=True, logit=logit)
+
+
+def weighted_difference(*, entry: str = "aks-weights") -> Deviation:
+    """Estimate the share of labels that differ from how much each channel differs.
+
+    The mean |difference| of each channel of the lower part's maps, weighted: `low_difference`
+    with a learned weight a channel.  With so few variables it says less of what it was trained
+    on than `learned_deviation`, and more of other video.
+
+    Args:
+        entry: Where its variables are.
+
+    Returns:
+        The deviation.
+    """
+    head = weigh_part()
+
+    def init(key: jax.Array, view: View) -> Params:
+        return {"head": head.init(key, _low_of(view).mean((-3, -2)))}
+
+    def logit(params: Params, key: Features, own: Features, drift: Drift) -> Array:
+        del drift
+        return head.apply(params["params"][entry]["head"], jnp.abs(own - key).mean((-3, -2)))
+
+    return Deviation(
+        init,
+        lambda params, view: _low_of(view),
+        _sigmoid_of(logit),
+        entry,
+        reads_low=True,
+        logit=logit,
+    )
 
 
 def codec_deviation(config: AdaptiveConfig, *, stride: int, entry: str = "codec-aks") -> Deviation:

@@ -116,13 +116,13 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def best(self) -> int | None:
-        """Name the step whose "miou" is the highest.
+        """Name the step whose "miou" is the highest, of equals the latest.
 
         Returns:
             The step; None where there is none.
         """
         steps = self.steps()
-        return max(steps, key=lambda step: _goodness(steps[step]), default=None)
+        return max(steps, key=lambda step: (_goodness(steps[step]), step), default=None)
 
     def restore(self, step: int, **templates: Any) -> dict[str, Any]:
         """Read a state, or a part of it.

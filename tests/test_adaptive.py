@@ -21,6 +21,7 @@ from jaxseg.adaptive import (
     residual_sum,
     reuse,
     unified_kernel,
+    weighted_difference,
 )
 from jaxseg.drift import Drift, no_drift
 from jaxseg.nets import Flow
@@ -51,6 +52,7 @@ PROPAGATE = {name: jax.jit(it.propagate) for name, it in PROPAGATORS.items()}
 LABELS = low_labels(num_classes=3)
 DEVIATIONS = {
     "learned": learned_deviation(CONFIG),
+    "weighted": weighted_difference(),
     "codec": codec_deviation(CONFIG, stride=STRIDE),
     "labels": label_changes(LABELS),
     "difference": low_difference(),
@@ -217,7 +219,14 @@ def test_what_is_not_learned_is_what_it_says():
     np.testing.assert_allclose(measure("residual", {}), mean, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["learned", "codec"])
+def test_weights_of_differences_begin_as_one_for_all_channels():
+    variables = DEVIATIONS["weighted"].init(jax.random.key(0), KEY)
+    found = measure("weighted", {"params": {"aks-weights": variables}})
+    mean = np.abs(OWN.low - KEY.low).mean((1, 2, 3))
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(4.6 - 10 * mean)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["learned", "weighted", "codec"])
 def test_a_learned_deviation_is_the_sigmoid_of_its_logit(name):
     deviation, params = DEVIATIONS[name], deviation_params(name)
     seen = [deviation.look(params, it) for it in (KEY, OWN)]

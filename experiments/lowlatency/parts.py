@@ -20,6 +20,7 @@ from jaxseg.adaptive import (
     along_motion,
     image_kernels,
     label_changes,
+    learned_deviation,
     low_labels,
     predicted_kernels,
     reuse,
@@ -106,6 +107,7 @@ def parts_of(net: Net, net_config: Any, config: AdaptiveConfig) -> Parts:
         },
         deviations={
             "learned": whole.deviation,
+            "convolutional": learned_deviation(config),
             "codec": by_codec.deviation,
             "labels": label_changes(labels),
         },

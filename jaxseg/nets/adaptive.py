@@ -15,6 +15,10 @@ from jaxseg.arrays import Array, Features, Params, Scores
 NEAR_IDENTITY = 5.0
 """Where the middle of a learned kernel begins, before softmax: 0.65 of the sum of 81 weights."""
 
+NO_CHANGE, CHANGE_SLOPE = -4.6, 10.0
+"""Where weights of differences begin, before the sigmoid: 1 % of all labels for none, and about
+10 % for a mean of 0.25, which is what normalised maps differ by after some frames."""
+
 
 class Part(NamedTuple):
     """A small net as pure functions.
@@ -85,6 +89,21 @@ class _Deviation(nn.Module):
         """Map `[*b, h, w, c]` to `[*b]`."""
         x = _step(x, self.channels, name="mix").astype(jnp.float32).mean(axis=(-3, -2))
         return nn.Dense(1, name="regress")(x)[..., 0]
+
+
+class _Weigh(nn.Module):
+    """How much has changed, before the sigmoid, from how much each channel has."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map `[*b, c]`, not negative, to `[*b]`."""
+        layer = nn.Dense(
+            1,
+            kernel_init=nn.initializers.constant(CHANGE_SLOPE / x.shape[-1]),
+            bias_init=nn.initializers.constant(NO_CHANGE),
+            name="regress",
+        )
+        return layer(x.astype(jnp.float32))[..., 0]
 
 
 class _Adapt(nn.Module):
@@ -162,6 +181,16 @@ def deviation_part(channels: int) -> Part:
         Li, Shi & Lin 2018, section 4.
     """
     return _part(_Deviation(channels))
+
+
+def weigh_part() -> Part:
+    """Make what estimates how much has changed from how much each channel has.
+
+    Returns:
+        `[*b, c] -> [*b]` float32, before the sigmoid; before training all channels weigh the
+        same.
+    """
+    return _part(_Weigh())
 
 
 def adapt_part(channels: int, num_classes: int) -> Part:

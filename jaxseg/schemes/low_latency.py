@@ -12,8 +12,8 @@ from jaxseg.adaptive import (
     adapt_net,
     along_motion,
     codec_deviation,
-    learned_deviation,
     predicted_kernels,
+    weighted_difference,
 )
 from jaxseg.errors import InputError
 from jaxseg.nets import AnyNetConfig, Net, Split, default_dtype, split_net
@@ -76,7 +76,7 @@ def parts_of(scheme: str, net: Net, net_config: AnyNetConfig, config: AdaptiveCo
         predicted_kernels(config),
         split=split,
         fuser=adapt_net(config, num_classes=net.num_classes),
-        deviation=learned_deviation(config) if "aks" in modules else None,
+        deviation=weighted_difference() if "aks" in modules else None,
     )
 
 
