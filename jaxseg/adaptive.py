@@ -67,6 +67,7 @@ class Propagator(NamedTuple):
         entry: Where in `params["params"]` its variables are.
         reads_low: Whether the view must hold the lower part's map.
         reads_frame: Whether it reads the view's pixels.
+        reads_residual: Whether the drift must know the residual.
     """
 
     init: Callable[[jax.Array, View], Params]
@@ -75,6 +76,7 @@ class Propagator(NamedTuple):
     entry: str
     reads_low: bool = False
     reads_frame: bool = False
+    reads_residual: bool = False
 
 
 class Fuser(NamedTuple):
@@ -324,7 +326,7 @@ def along_motion(
         logits = head.apply(params["params"][entry]["head"], drift_map(drift, stride=stride))
         return _convolve(along(carried, drift), logits)
 
-    return Propagator(init, _nothing, propagate, entry)
+    return Propagator(init, _nothing, propagate, entry, reads_residual=True)
 
 
 def along_estimated(flow: Flow, *, stride: int) -> Propagator:

@@ -29,6 +29,7 @@ from experiments.command import explain
 from experiments.lowlatency.accuracy import NUM_STARTS, measure_unit, threshold_for
 from experiments.lowlatency.parts import open_parts
 from experiments.lowlatency.published import published_rows
+from experiments.lowlatency.schedules import compare_schedules, label_pairs
 from experiments.lowlatency.speed import Ran, run_units, time_intervals, time_modules
 from experiments.lowlatency.tables import write_figures, write_tables
 from experiments.lowlatency.units import (
@@ -294,30 +295,12 @@ class Measuring:
 
     def schedules(self) -> list[dict[str, Any]]:
         """Measure Figure 5: the same propagation, with keyframes chosen in several ways."""
-        rows = []
-        work = [
-            (interval, deviation)
-            for deviation in (None, *DEVIATIONS)
-            for interval in self.options.shares
+        films = [
+            label_pairs("adaptive+fuse", DEVIATIONS, self.making, self.params, film)
+            for film in self.films
         ]
-        for interval, deviation in tqdm(work, unit="schedule", disable=None):
-            share, way = 1 / interval, "adaptive+fuse"
-            if deviation is None:
-                unit, threshold = Unit("afp", way, interval), None
-            else:
-                unit = Unit("afp+aks", way, deviation=deviation, share=share)
-                threshold = self._threshold(unit)
-            found = measure_unit(unit, self.making, self.params, self.films, threshold=threshold)
-            rows.append(
-                {
-                    "table": "schedules",
-                    "deviation": deviation,
-                    "share": share,
-                    "threshold": threshold,
-                }
-                | found.columns()
-            )
-        return rows
+        shares = [1 / interval for interval in self.options.shares]
+        return [{"table": "schedules"} | row for row in compare_schedules(films, shares)]
 
     def _units(self) -> list[Unit]:
         interval = self.options.interval

@@ -170,6 +170,30 @@ def measure_unit(
     return Found(confusion, num_frames, num_keys if counts else None)
 
 
+def ticks_of(clip: Clip, *, reads_residual: bool) -> list[Tick]:
+    """List the frames of a clip with what leads back from each to the one before it.
+
+    Args:
+        clip: With frames.
+        reads_residual: Whether they get the residual, too.
+
+    Returns:
+        A tick a frame; the first, and the first of every scene, is fresh.
+    """
+    assert clip.frames is not None
+    ticks = []
+    for index, frame in enumerate(clip.frames):
+        # An I-frame moves as the frame before it.
+        borrowed = index - (index > 0 and clip.picture_types[index] == PictureType.INTRA)
+        residual = None
+        if reads_residual:
+            assert clip.residual is not None
+            residual = clip.residual[index]
+        is_fresh = np.asarray(index == 0 or clip.is_cut[index])
+        ticks.append(Tick(frame, clip.motion[borrowed], clip.inter[borrowed], residual, is_fresh))
+    return ticks
+
+
 def keys_fn(
     unit: Unit, making: Making, params: Params, film: Film
 ) -> Callable[[float], Bool[np.ndarray, "t"]]:
@@ -190,20 +214,7 @@ def keys_fn(
     assert clip.frames is not None
     memory = parts.init(params, clip.frames[0])
 
-    def tick_of(index: int) -> Tick:
-        assert clip.frames is not None
-        is_intra = clip.picture_types[index] == PictureType.INTRA
-        borrowed = index - 1 if index and is_intra else index
-        residual = None
-        if parts.reads_residual:
-            assert clip.residual is not None
-            residual = clip.residual[index]
-        is_fresh = np.asarray(index == 0 or clip.is_cut[index])
-        return Tick(
-            clip.frames[index], clip.motion[borrowed], clip.inter[borrowed], residual, is_fresh
-        )
-
-    ticks = [tick_of(index) for index in range(len(clip.motion))]
+    ticks = ticks_of(clip, reads_residual=parts.reads_residual)
 
     @jax.jit
     def see(params: Params, tick: Tick) -> Any:

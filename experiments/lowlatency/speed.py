@@ -40,7 +40,8 @@ class Ran(NamedTuple):
     """A scheme, run through a film several times as its frames came.
 
     Attributes:
-        columns: Of latency, the median of the rounds each, without the first frame.
+        columns: Of latency, the median of the rounds each, without the first frame and those
+            that came while it waited for the net.
         labels: `[t, H, W]` of the last round.
         share_keys: Of frames that became keyframes then.
         delay: Frames after which a slow map was there, the median; 0 without a slow track.
@@ -136,12 +137,35 @@ def run_units(
     return {unit: _summary(found, rate=rate) for unit, found in rounds.items()}
 
 
+def num_begun(latencies_ms: Sequence[float], *, rate: float | None) -> int:
+    """Count the frames until a scheme is under way.
+
+    The first frame waits for the net in every scheme, as nothing can be carried to it; those
+    that come meanwhile wait for it.
+
+    Args:
+        latencies_ms: Of all frames.
+        rate: Frames a second at which they come; None for each as soon as the one before it
+            is answered.
+
+    Returns:
+        The first frame and those after it that came before the one before them was answered,
+        without a gap; one of a scheme that never catches up.
+    """
+    if rate is None:
+        return 1
+    period_ms = 1000 / rate
+    in_time = [index for index, it in enumerate(latencies_ms) if it <= period_ms]
+    return in_time[0] + 1 if in_time else 1
+
+
 def _summary(rounds: Sequence[Sequence[Answer]], *, rate: float | None) -> Ran:
-    # The first frame waits for the net in every scheme, and for what is loaded late.
-    columns = [
-        latency_columns(np.array([it.latency_ms for it in answers[1:]]), rate=rate)
-        for answers in rounds
-    ]
+    columns = []
+    for answers in rounds:
+        waited = [it.latency_ms for it in answers]
+        begun = num_begun(waited, rate=rate)
+        found = latency_columns(np.array(waited[begun:]), rate=rate)
+        columns.append(found | {"num_left_out": begun})
     last = rounds[-1]
     waits = [it.num_pending for it in last]
     arrivals = [

@@ -10,7 +10,7 @@ from jaxseg.nets import Flow, Net
 from jaxseg.schemes import Scheme, ffw, interp_mv, itp, taplab
 from jaxseg.schemes.afp import Tracker, afp, tracker
 
-DEVIATIONS = ("learned", "low-difference", "codec", "residual")
+DEVIATIONS = ("learned", "convolutional", "low-difference", "codec", "residual")
 """Of Figure 5: what chooses keyframes, beside a fixed interval."""
 
 WAYS = (

@@ -71,9 +71,12 @@ def plot_latency(
 def plot_shares(rows: Sequence[Row], path: str | os.PathLike[str], *, title: str = "") -> None:
     """Plot accuracy against the share of frames that are keyframes, a curve a schedule.
 
+    A second panel shows what each gains over a fixed interval.
+
     Args:
         rows: One a measurement, with `deviation` (what chose keyframes; None for a fixed
-            interval), `share_keys` and `miou`, both 0..1.
+            interval), `share_keys` and `miou`, both 0..1, and, but for a fixed interval, `gain`,
+            the difference of `miou` from it.
         path: Where to; the suffix says the format (`.png`, `.svg`, `.pdf`).
         title: Above the plot.
 
@@ -86,25 +89,33 @@ def plot_shares(rows: Sequence[Row], path: str | os.PathLike[str], *, title: str
     """
     if not rows:
         raise ValueError("0 rows to plot; measure something first")
-    figure = _figure(width=6.4, height=4.2)
-    axis = figure.subplots()
+    figure = _figure(width=10, height=4.2)
+    left, right = figure.subplots(1, 2)
     looks = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False)
     for name, (colour, marker) in zip(
         dict.fromkeys(row["deviation"] for row in rows), looks, strict=False
     ):
-        points = sorted(
-            (100 * row["share_keys"], 100 * row["miou"]) for row in rows if row["deviation"] == name
+        own = sorted(
+            (row for row in rows if row["deviation"] == name), key=lambda row: row["share_keys"]
         )
-        axis.plot(
-            *zip(*points, strict=True),
-            color="black" if name is None else colour,
-            linestyle="--" if name is None else "-",
-            marker=marker,
+        shares = [100 * row["share_keys"] for row in own]
+        look: dict[str, Any] = {"color": colour, "linestyle": "-", "marker": marker}
+        if name is None:
+            look |= {"color": "black", "linestyle": "--"}
+        left.plot(
+            shares,
+            [100 * row["miou"] for row in own],
             markersize=5,
             label="fixed interval" if name is None else name,
+            **look,
         )
-    axis.set(xlabel="keyframes (% of all frames)", ylabel="mIoU (%)")
-    axis.set_title(title, fontsize=9)
-    _calm(axis)
-    figure.legend(loc="outside right upper", frameon=False)
+        right.plot(shares, [100 * row.get("gain", 0.0) for row in own], markersize=5, **look)
+    left.set_ylabel("mIoU (%)")
+    right.set_ylabel("mIoU above that of a fixed interval (points)")
+    for axis in (left, right):
+        axis.set_xlabel("keyframes (% of all frames)")
+        _calm(axis)
+    left.set_title(title, fontsize=9)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
     _save(figure, path)

@@ -150,7 +150,9 @@ def tracker(
         )
     # What is affine in each cell may come before kernels whose weights sum to one.
     seam = carry_projected(net) if fuser is None else carry_features(net)
-    reads_residual = deviation is not None and deviation.reads_residual
+    reads_residual = propagator.reads_residual or (
+        deviation is not None and deviation.reads_residual
+    )
     reads_frame = split is not None or deviation is not None or propagator.reads_frame
 
     def observe(params: Params, frame: Frames) -> View:

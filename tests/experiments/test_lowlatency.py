@@ -15,6 +15,7 @@ from experiments.lowlatency import __main__ as lowlatency
 from experiments.lowlatency import speed, train
 from experiments.lowlatency.accuracy import keys_fn, measure_unit, starts_of, threshold_for
 from experiments.lowlatency.parts import open_parts
+from experiments.lowlatency.schedules import distances, label_pairs, point_of
 from experiments.lowlatency.units import WAYS, Making, Unit, other_units, paper_units
 from experiments.lowlatency.video import Film, open_video
 from experiments.paper import MEASURED
@@ -99,6 +100,7 @@ def test_all_parts_are_learned_and_the_net_stays(folder, model):
     learned = model.params["params"].keys() - before.params["params"].keys()
     assert learned == model.extras.keys()
     assert learned >= {"afp", "adapt", "afp-alone", "unified", "image", "clockwork", "aks"}
+    assert learned >= {"aks-weights"}
     assert learned >= {"codec", "codec-fused", "codec-adapt", "codec-aks", "low-labels"}
     assert all(
         any(np.any(leaf) for leaf in jax.tree.leaves(model.params["params"][name]))
@@ -155,6 +157,28 @@ def test_thresholds_give_the_share_that_they_promise(making, model, film):
         found = measure_unit(unit, making, model.params, [film], threshold=threshold, num_chosen=1)
         assert found.num_frames == NUM_FRAMES
         assert found.num_keys == is_key.sum()  # What is foreseen is what happens.
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", ["adaptive+fuse", "codec+fuse"])
+def test_pairs_are_what_the_scheme_makes_of_them(making, model, film, way):
+    names = ("learned", "codec", "residual")
+    found = label_pairs(way, names, making, model.params, film, max_distance=6, quiet=True)
+    steps = np.broadcast_to(np.arange(7), found.confusion.shape[:2])
+    for interval in (1, 3):
+        point = point_of([found], [steps >= interval])
+        unit = Unit("afp", way, interval)
+        measured = measure_unit(unit, making, model.params, [film]).columns()["miou"]
+        assert point.miou == pytest.approx(measured, abs=2e-3)
+    for name in names:
+        unit = Unit("x", way, deviation=name, share=0.3)
+        threshold = threshold_for(unit, making, model.params, [film], share=0.3)
+        is_key = keys_fn(unit, making, model.params, film)(threshold)
+        away = distances(found.deviations[name] > threshold, found.is_fresh, start=0)
+        np.testing.assert_array_equal(away == 0, is_key)
+    assert (found.deviations["oracle"] <= 1).all()
+    assert found.deviations["oracle"][0, 1] > 0
 
 
 def test_films_begin_where_every_distance_comes_up():
@@ -214,6 +238,30 @@ def test_a_net_without_parts_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_deviations_can_be_learned_alone(folder, model):
+    paths = ("--checkpoint", str(folder / "learned"), "--out", str(folder / "again"))
+    with jax.numpy_dtype_promotion("standard"):
+        assert train.main([*paths, *SIZES, *WORDS, "--only-deviations"]) == 0
+    again = load_model(folder / "again")
+    assert again.extras == model.extras
+    changed = {
+        name
+        for name, tree in again.params["params"].items()
+        if any(
+            np.any(new != old)
+            for new, old in zip(
+                jax.tree.leaves(tree), jax.tree.leaves(model.params["params"][name]), strict=True
+            )
+        )
+    }
+    assert changed == {"aks", "aks-weights", "codec-aks", "low-labels"}
+    log = (folder / "again" / "train.jsonl").read_text()
+    assert "error_learned" in log
+    assert "miou" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_bad_input_is_one_line(folder, capsys):
     assert lowlatency.main(["--checkpoint", str(folder / "net"), "--no-flow"]) == 2
     assert "python -m experiments.lowlatency.train" in capsys.readouterr().err
@@ -221,5 +269,9 @@ def test_bad_input_is_one_line(folder, capsys):
     assert "holds a run already" in capsys.readouterr().err
     assert train_in(folder, "--resume", "--seed", "1") == 2
     assert "was begun with seed = 0, not 1" in capsys.readouterr().err
+    words = ("--checkpoint", str(folder / "learned"), "--out", str(folder / "new"), *SIZES)
+    assert train.main([*words, "--parts.channels", "5"]) == 2
+    assert "carries" in capsys.readouterr().err
+    assert not (folder / "new").exists()
     assert train_in(folder, "--parts.after", "layer9_0", "--resume") == 2
     assert "must be one of layer1_0" in capsys.readouterr().err

@@ -15,10 +15,9 @@ def test_measured_and_published_stand_side_by_side(tmp_path):
     rows = [
         {"table": "schemes", "scheme": "afp", "miou": 0.5, "share_keys": 0.2, **times},
         {"table": "overview", "scheme": "interp-mv", "miou": 0.6, "delay_ms": 300.0, **times},
-        *(
-            {"table": "schedules", "deviation": it, "share": 0.2, "share_keys": 0.2, "miou": 0.5}
-            for it in (None, "learned")
-        ),
+        {"table": "schedules", "deviation": None, "share_keys": 0.2, "miou": 0.5},
+        {"table": "schedules", "deviation": "learned", "share_keys": 0.2, "miou": 0.51}
+        | {"gain": 0.01, "deviation_of_gain": 0.002, "num_thresholds": 7},
     ]
     rows = [shared | row for row in rows] + published_rows()
     origin = {"date": "2026-01-02", "commit": "0" * 40, "is_dirty": False, "command": "python"}
@@ -26,7 +25,8 @@ def test_measured_and_published_stand_side_by_side(tmp_path):
     write_tables(tmp_path / "tables.md", rows, provenance=origin | {"versions": {"jax": "0"}})
     text = (tmp_path / "tables.md").read_text()
     assert "| afp | 50.00 | 75.26 | 20 | 20.0 | 151.0 | 30.0 | 360.0 | 25.0 | 29.0 |" in text
-    assert "| 20.0 | fixed interval | 50.00 | 20.0 |" in text
+    assert "| 20.0 | fixed interval | 50.00 | - | - | - |" in text
+    assert "| 20.0 | learned | 51.00 | +1.00 | 0.20 | 7 |" in text
     assert "| interp-mv | 60.00 | 20.0 | 30.0 | 300 |" in text
     assert "Table 2" not in text  # Of which nothing was measured.
     for path in write_figures(tmp_path, rows):
