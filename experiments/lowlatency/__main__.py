@@ -12,21 +12,28 @@ Without a folder of data it runs on the embedded clip.  Only the tables that are
 Accuracy is that of `jaxseg.schemes.afp`, which simulates the slow track by a delay in frames;
 latency, and the labels of the table "live", come from `jaxseg.track`, whose slow track runs
 in another process.  The delay that is simulated is the one that was found there.
+
+The accuracies measured so far are in OUT/rows.jsonl, from which `--resume` goes on; times are
+taken anew, as are the schedules of Figure 5.
 """
 
 import dataclasses
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+import jax
 import numpy as np
 import tyro
 from tqdm import tqdm
 
 from experiments.command import explain
-from experiments.lowlatency.accuracy import NUM_STARTS, measure_unit, threshold_for
+from experiments.footage import fingerprint
+from experiments.log import append_to_log, read_log
+from experiments.lowlatency.accuracy import NUM_STARTS, Found, measure_unit, threshold_for
 from experiments.lowlatency.parts import open_parts
 from experiments.lowlatency.published import published_rows
 from experiments.lowlatency.schedules import compare_schedules, label_pairs
@@ -74,6 +81,7 @@ class Options:
         shares: Of keyframes in Figure 5, as intervals between them.
         max_films: Films to measure on, at most.
         flow: Whether optical flow is measured, too, which needs OpenCV.
+        resume: Keep what was measured in `out` of the same net and video.
     """
 
     checkpoint: Path
@@ -84,6 +92,7 @@ class Options:
     shares: tuple[int, ...] = (2, 3, 5, 7, 10)
     max_films: int | None = None
     flow: bool = True
+    resume: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -131,8 +140,11 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
     """
     keep_compilations()
     out, origin = options.out, provenance(argv)
-    if (out / "results.json").exists():
-        raise SettingsError(f"{out}: holds results already; give another --out")
+    log = out / "rows.jsonl"
+    if log.exists() and not options.resume:
+        raise SettingsError(
+            f"{out}: holds results already; continue with --resume, or give another --out"
+        )
     model = load_model(options.checkpoint)
     parts = open_parts(model)
     video = open_video(options.data_dir, out / "films", max_films=options.max_films)
@@ -155,8 +167,11 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
         "width": width,
     }
     rows: list[dict[str, Any]] = []
-    inputs = (making, model.params, films)
-    measure = Measuring(options, making, model.params, films, video.rate)
+    digest = fingerprint(jax.tree.leaves(model.params))
+    made_of = {"params": digest, "video": video.title, "max_films": options.max_films}
+    measure = Measuring(
+        options, making, model.params, films, video.rate, log, read_log(log), made_of
+    )
     if "modules" in options.tables:
         found = time_modules(making, model.params, films[0].clip)
         rows += [
@@ -179,7 +194,7 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
     if "propagation" in options.tables:
         ways = [way for way in WAYS if options.flow or way != "flow"]
         for way in tqdm(ways, unit="way", disable=None):
-            found_way = measure_unit(Unit(way, way, options.interval), *inputs)
+            found_way = measure.found(Unit(way, way, options.interval))
             rows.append(
                 {"table": "propagation", "way": way, "interval": options.interval}
                 | found_way.columns()
@@ -204,6 +219,22 @@ class Measuring:
     params: Any
     films: Sequence[Film]
     rate: float
+    log: Path
+    known: dict[str, Any]
+    made_of: Mapping[str, Any]
+
+    def found(self, unit: Unit, *, threshold: float | None = None, delay: int = 0) -> Found:
+        """Compare a unit's labels with the truth, if no earlier run has."""
+        settings = unit._asdict() | {"threshold": threshold, "delay": delay}
+        name = json.dumps(settings | dict(self.made_of))
+        if name not in self.known:
+            found = measure_unit(
+                unit, self.making, self.params, self.films, threshold=threshold, delay=delay
+            )
+            self.known[name] = found._replace(confusion=found.confusion.tolist())
+            append_to_log(self.log, name, self.known[name])
+        confusion, *others = self.known[name]
+        return Found(np.array(confusion, np.int64), *others)
 
     def thresholds(self) -> dict[Unit, float]:
         """Find how much may change until there is a keyframe, by unit."""
@@ -241,14 +272,7 @@ class Measuring:
             delay = max(1, seen_live.delay) if unit.is_late else 0
             if unit.deviation == "always":
                 delay = 1
-            found = measure_unit(
-                unit,
-                self.making,
-                self.params,
-                self.films,
-                threshold=thresholds.get(unit),
-                delay=delay,
-            )
+            found = self.found(unit, threshold=thresholds.get(unit), delay=delay)
             own = found.columns() | {"interval": unit.interval, "delay": delay}
             times = {key: it for key, it in ran.columns.items() if key.endswith("_ms")}
             share = {"share_of_net": times["max_ms"] / net_ms.columns["max_ms"]}
@@ -285,7 +309,7 @@ class Measuring:
             if row["table"] == "schemes"
         ]
         for unit, times in tqdm(others.items(), unit="scheme", disable=None):
-            found = measure_unit(unit, self.making, self.params, self.films)
+            found = self.found(unit)
             rows.append(
                 {"table": "overview", "scheme": unit.scheme, "interval": unit.interval}
                 | found.columns()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,12 +11,12 @@ from jaxtyping import Int, Int64, UInt8
 from tqdm import tqdm
 
 from experiments.footage import fingerprint
+from experiments.log import append_to_log, read_log
 from experiments.taplab.flows import NamedFlow, with_flow
 from experiments.taplab.units import Carrying, Unit, scheme_of
 from experiments.taplab.video import NUM_PARTS, TURNS, Film
 from jaxseg.arrays import IGNORE_LABEL, Clip, Gop, Params
 from jaxseg.checkpoints import Model
-from jaxseg.files import write_text
 from jaxseg.intervals import cut_into_gops, frames_of_clip, prefetch
 from jaxseg.metrics import confusion_matrix
 from jaxseg.runner import Labeller, compile_scheme, label_gops
@@ -192,7 +191,7 @@ def measure_units(
         DataError: If a film is unusable.
         CodecError: If it cannot be written or read.
     """
-    known = read_log(log)
+    known = {name: np.array(it, np.int64) for name, it in read_log(log).items()}
 
     def missing_of(film: Film) -> dict[Unit, str]:
         names = {unit: json.dumps(keys[unit] | {"film": film.name}) for unit in labellers}
@@ -217,8 +216,7 @@ def measure_units(
                     gop=unit.gop,
                     num_classes=model.net.num_classes,
                 )
-                with log.open("a") as file:
-                    file.write(f"{json.dumps([name, known[name].tolist()])}\n")
+                append_to_log(log, name, known[name].tolist())
                 progress.update()
     return {
         unit: sum(
@@ -227,22 +225,3 @@ def measure_units(
         )
         for unit in labellers
     }
-
-
-def read_log(log: Path) -> dict[str, Confusion]:
-    """Read what was measured so far, and drop a line that was cut off.
-
-    Args:
-        log: Written by `measure_units`.
-
-    Returns:
-        The confusions by what they are of.
-    """
-    known = {}
-    for line in log.read_text().splitlines() if log.exists() else []:
-        with suppress(json.JSONDecodeError):  # The last line of a run that was killed.
-            name, confusion = json.loads(line)
-            known[name] = np.array(confusion, np.int64)
-    lines = [json.dumps([name, confusion.tolist()]) for name, confusion in known.items()]
-    write_text(log, "".join(f"{line}\n" for line in lines))
-    return known

@@ -228,6 +228,12 @@ def test_all_tables_and_figures_are_written(folder, film, monkeypatch, capsys):
     assert "wrote" in capsys.readouterr().out
     assert lowlatency.main(words) == 2
     assert "holds results already" in capsys.readouterr().err
+    log = (folder / "out" / "rows.jsonl").read_text()
+    assert len(log.splitlines()) == len(units) + len(other_units(interval=3)) + len(WAYS) - 1
+    with monkeypatch.context() as patch:
+        patch.setattr(lowlatency, "measure_unit", None)  # All is known.
+        assert lowlatency.main([*words, "--resume", "--tables", "propagation"]) == 0
+    assert (folder / "out" / "rows.jsonl").read_text() == log
 
 
 def test_a_net_without_parts_is_refused():
