@@ -48,9 +48,11 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_of(options)
     name = settings.scheme.partition("+")[0]
-    if settings.scheme in (*RGC, *RGFS) or (settings.scheme in AKS and name != "afp"):
+    reads_residual = settings.scheme in (*RGC, *RGFS, *AKS) and name != "afp"
+    if reads_residual or name == "afp-mv":
+        other = "afp" if name == "afp-mv" else name
         raise InputError(
-            f"{settings.scheme}: reads the residual, which programs are not given; export {name}, "
+            f"{settings.scheme}: reads the residual, which programs are not given; export {other}, "
             "or another --scheme"
         )
     model = load(settings.checkpoint)
