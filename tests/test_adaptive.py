@@ -102,11 +102,10 @@ def test_before_training_a_map_stays_nearly_as_it_is(name):
     if name != "image":  # whose weights are those of how alike cells are
         middle = np.exp(NEAR_IDENTITY) / (np.exp(NEAR_IDENTITY) + size**2 - 1)
         around = np.pad(CARRIED, [(0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)], mode="edge")
-        means = np.lib.stride_tricks.sliding_window_view(around, (size, size), (1, 2)).mean(
-            (-2, -1)
-        )
-        share = (1 - middle) * size**2 / (size**2 - 1)
-        np.testing.assert_allclose(found, (1 - share) * CARRIED + share * means, atol=1e-4)
+        windows = np.lib.stride_tricks.sliding_window_view(around, (size, size), (1, 2))
+        means = windows.mean((-2, -1))
+        part = (1 - middle) * size**2 / (size**2 - 1)
+        np.testing.assert_allclose(found, (1 - part) * CARRIED + part * means, atol=1e-4)
     error = np.linalg.norm(found - CARRIED) / np.linalg.norm(CARRIED)
     assert 0 < error < (0.7 if name == "image" else 0.2)
 
@@ -206,16 +205,17 @@ def test_a_frame_does_not_deviate_from_itself(name):
 
 def test_what_is_not_learned_is_what_it_says():
     params = deviation_params("labels")
-    kernel, bias = (params["params"]["low-labels"]["score"][it] for it in ("kernel", "bias"))
-    labels = [(it.low @ kernel + bias).argmax(-1) for it in (KEY, OWN)]
-    share = np.mean(labels[0] != labels[1], axis=(1, 2))
+    layer = params["params"]["low-labels"]["score"]
+    kernel, bias = np.asarray(layer["kernel"]), np.asarray(layer["bias"])
+    before, now = ((it.low @ kernel + bias).argmax(-1) for it in (KEY, OWN))
+    share = np.mean(before != now, axis=(1, 2))
     np.testing.assert_allclose(measure("labels", params), share, rtol=1e-6)
     mean = np.abs(OWN.low - KEY.low).mean((1, 2, 3))
     np.testing.assert_allclose(measure("difference", {}), mean, rtol=1e-6)
     found = measure("weighted", begun(DEVIATIONS["weighted"]))  # Alike, until it learns.
     np.testing.assert_allclose(found, 1 / (1 + np.exp(4.6 - 10 * mean)), rtol=1e-5)
-    residual = DRIFT.surprise[..., 1].mean((1, 2))
-    np.testing.assert_allclose(measure("residual", {}), residual, rtol=1e-6)
+    levels = DRIFT.surprise[..., 1].mean((1, 2))
+    np.testing.assert_allclose(measure("residual", {}), levels, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["learned", "weighted", "codec"])
