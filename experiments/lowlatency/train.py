@@ -343,10 +343,11 @@ def run(options: Options, *, argv: Sequence[str]) -> None:
     }
     extras = {**model.extras, **card_of(learned, options.parts)}
     write_model_card(out, model.config, model.classes, extras=extras)
-    frozen = tuple((name, 0.0) for name in model.params["params"] if name not in learned)
-    config = dataclasses.replace(options.train, rates=frozen + options.train.rates)
-    optimizer = make_optimizer(config)
     params = {**model.params, "params": {**model.params["params"], **learned}}
+    # Each by its own name, as "codec" is how "codec-aks" begins.
+    rates = tuple((name, float(name in learned)) for name in params["params"])
+    config = dataclasses.replace(options.train, rates=rates + options.train.rates)
+    optimizer = make_optimizer(config)
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params["params"]))
     evaluate_fn = held_out_metrics(
         parts,
