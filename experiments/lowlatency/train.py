@@ -17,7 +17,7 @@ held out, to choose the best step by.  RUN holds the whole net and all parts.  W
 folder of data it runs on the embedded streets.
 
 Where CHECKPOINT is such a RUN, learning goes on from its parts; `--only-deviations` leaves
-those that carry maps as they are, which takes half the time.
+those that carry maps as they are, and takes less time.
 
 Source: Li, Shi & Lin 2018, section 4.
 """
