@@ -269,9 +269,9 @@ class Measuring:
         rows = []
         for unit in tqdm(units, unit="scheme", disable=None):
             ran, seen_live = alone.get(unit, live[unit]), live[unit]
-            delay = max(1, seen_live.delay) if unit.is_late else 0
-            if unit.deviation == "always":
-                delay = 1
+            delay = 0
+            if unit.is_late:
+                delay = unit.delay or max(1, seen_live.delay)
             found = self.found(unit, threshold=thresholds.get(unit), delay=delay)
             own = found.columns() | {"interval": unit.interval, "delay": delay}
             times = {key: it for key, it in ran.columns.items() if key.endswith("_ms")}
@@ -333,7 +333,7 @@ class Measuring:
 
     def _threshold(self, unit: Unit) -> float:
         if unit.share is None:
-            return -1.0
+            return 0.0
         return threshold_for(unit, self.making, self.params, self.films, share=unit.share)
 
 

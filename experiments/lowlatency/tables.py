@@ -37,9 +37,11 @@ A frame's time from its pixels to its labels, both in host memory, as the frames
 after the other; of schemes with a slow track as they come at the video's own rate, since
 a track needs time to run in.  The first frame, which waits for the net in every scheme, and
 those that come while it does, do not count.  The keyframes of `+aks` are as many as a fixed
-interval gives.  What has `-mv` in its name is carried along the codec's motion and asks the
-codec alone when keyframes are due: `afp-mv` adds AdaptNet, for which the lower part of the net
-runs on every frame; with `prop-mv` no part of the net runs between keyframes.
+interval gives; with `+lls` alone there is one whenever the slow track is free, as with `+aks+lls`
+and `--threshold 0` in the command.  What has `-mv` in its name is carried along the codec's
+motion and asks the codec alone when keyframes are due: `afp-mv` adds AdaptNet, for which the
+lower part of the net runs on every frame; with `prop-mv` no part of the net runs between
+keyframes.
 """,
     ),
     "live": Layout(
