@@ -76,12 +76,21 @@ def toy_split() -> tuple[Net, Split, Params]:
     def classify(params, projected):
         return affine(params, "classify", jax.nn.relu(projected))
 
+    def features(params, frames):
+        return last(params, middle(params, low(params, frames)))
+
+    def project(params, features):
+        return affine(params, "project", features)
+
     net = Net(
         init=lambda key, frames: {"params": params},
-        features=lambda params, frames: last(params, middle(params, low(params, frames))),
-        project=lambda params, features: affine(params, "project", features),
+        features=features,
+        project=project,
         classify=classify,
-        train_scores=lambda params, frames: (_ for _ in ()).throw(NotImplementedError),
+        train_scores=lambda params, frames: (
+            classify(params, project(params, features(params, frames))),
+            {},
+        ),
         stride=STRIDE,
         num_classes=3,
     )

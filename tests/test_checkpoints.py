@@ -69,6 +69,8 @@ def assert_one_line(caught, *words: object) -> None:
         ((0.3, 0.1, 0.2), [1, 3], 1),
         ((0.1, np.nan), [1, 2], 1),
         ((np.nan, 0.1), [2], 2),
+        ((np.nan, np.nan), [2], 2),
+        ((0.1, 0.1), [2], 2),
     ],
 )
 def test_the_best_and_the_latest_are_kept(tmp_path, mious, kept, best):

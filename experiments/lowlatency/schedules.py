@@ -80,7 +80,7 @@ def label_pairs(
         What became of it, `ORACLE` among the deviations.
     """
     net, parts = making.net, tracker_of(Unit("afp", way), making)
-    asked = {name: deviation_of(name, making.parts) for name in names}
+    asked = {name: it for name in names if (it := deviation_of(name, making.parts))}
     num_frames, height, width = film.labels.shape
     ticks = ticks_of(film.clip, reads_residual=True)
 
@@ -88,7 +88,7 @@ def label_pairs(
         return predict_labels(scores, stride=net.stride, height=height, width=width)
 
     def ask(params: Params, view: Any) -> dict[str, Any]:
-        return {name: it.look(params, view) for name, it in asked.items() if it is not None}
+        return {name: it.look(params, view) for name, it in asked.items()}
 
     @jax.jit
     def begin(params: Params, tick: Tick) -> tuple[Memory, dict[str, Any], Labels]:
@@ -107,10 +107,8 @@ def label_pairs(
         glance = parts.look(params, memory, other, jnp.zeros((), bool))
         carried = parts.follow(params, memory, glance)
         values = {
-            name: it.measure(params, before[name], own, glance.drift)
+            name: asked[name].measure(params, before[name], own, glance.drift)
             for name, own in ask(params, glance.view).items()
-            for it in [asked[name]]
-            if it is not None
         }
         labels = to_labels(parts.score(params, carried, glance.view))
         return remember(memory, glance, carried), values, labels

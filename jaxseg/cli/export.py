@@ -4,8 +4,8 @@ OUT is a folder with two programs for frames of any size, on CPU, CUDA and TPU
 (init.stablehlo, step.stablehlo), the variables that they take (params.safetensors),
 what goes in and out (manifest.json), and an example that needs jax, flatbuffers and
 safetensors alone (run.py).  The programs scale nothing: a --size is only noted there.
-They take no residual, so that schemes with +rgc or +rgfs are not exported, nor are those
-with -mv and +aks.
+They take no residual, so that schemes with +rgc or +rgfs are not exported, nor are afp-mv and
+prop-mv+aks, whatever follows.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jaxseg.cli.env import version
-from jaxseg.cli.settings import AKS, RGC, RGFS, add_settings, maker_of, settings_of
+from jaxseg.cli.settings import LOW_LATENCY, RGC, RGFS, add_settings, maker_of, settings_of
 from jaxseg.errors import InputError
 
 
@@ -48,9 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_of(options)
     name = settings.scheme.partition("+")[0]
-    reads_residual = settings.scheme in (*RGC, *RGFS, *AKS) and name != "afp"
-    if reads_residual or name == "afp-mv":
-        other = "afp" if name == "afp-mv" else name
+    if settings.scheme in (*RGC, *RGFS, *LOW_LATENCY) and name != "afp":
+        other = name.replace("afp-mv", "afp")
         raise InputError(
             f"{settings.scheme}: reads the residual, which programs are not given; export {other}, "
             "or another --scheme"

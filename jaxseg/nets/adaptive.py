@@ -16,8 +16,8 @@ NEAR_IDENTITY = 5.0
 """Where the middle of a learned kernel begins, before softmax: 0.65 of the sum of 81 weights."""
 
 NO_CHANGE, CHANGE_SLOPE = -4.6, 10.0
-"""Where weights of differences begin, before the sigmoid: 1 % of all labels for none, and about
-10 % for a mean of 0.25, which is what normalised maps differ by after some frames."""
+"""Where weights of differences begin, before the sigmoid, which gives 0.01 for none and 0.11 for
+a mean of 0.25."""
 
 
 class Part(NamedTuple):

@@ -113,6 +113,21 @@ def place(tmp_path):
     return folder
 
 
+@pytest.fixture
+def refused(place, capfd):
+    """Call the command with words that it must refuse, in one line and before it writes."""
+
+    def call(*words) -> str:
+        assert main([*map(str, words)]) == 2
+        printed = capfd.readouterr().err
+        assert printed.startswith("jaxseg: error: ")
+        assert printed.count("\n") == 1
+        assert list(place.iterdir()) == []
+        return printed
+
+    return call
+
+
 @pytest.fixture(scope="module")
 def segment(checkpoint):
     """Call `jaxseg segment` with words, on the net of random weights, which is loaded once."""

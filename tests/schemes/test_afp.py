@@ -41,6 +41,7 @@ WAYS = {
     "AKS + LLS, 1": (KERNELS, {"split": SPLIT, **WHOLE, "delay": 1}),
     "AKS + LLS, 2": (KERNELS, {"split": SPLIT, **WHOLE, "delay": 2}),
     "AKS + LLS, 3": (KERNELS, {"split": SPLIT, **WHOLE, "delay": 3}),
+    "codec, fixed": (BY_MOTION, {}),
     "codec": (BY_MOTION, BY_CODEC),
     "codec + LLS, 2": (BY_MOTION, {**BY_CODEC, "delay": 2}),
 }
@@ -76,7 +77,7 @@ def test_it_is_the_plain_loop(way, clip, params):
         assert 2 < len(expected.keys) < 15
         assert np.abs(np.subtract(expected.deviations, options["threshold"])).min() > 1e-4
     scheme = afp(NET, propagator, **options)
-    assert scheme.reads_all_frames
+    assert scheme.reads_all_frames == (way != "codec, fixed")
     assert scheme.looks_ahead == (not is_fixed)
     assert scheme.reads_residual == ("codec" in way)
     found = plain.run(scheme, params, clip)
